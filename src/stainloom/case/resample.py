@@ -28,6 +28,8 @@ from stainloom.geometry import (
 )
 
 _NODE_PX = 16
+# cv2.remap knows 32 places between two pixels: rounding to them here keeps a box equal to that box of the whole.
+_REMAP_STEPS = 32
 _TILE_PX = 512
 _SOURCE_PX_MOST = 96_000_000
 
@@ -124,7 +126,7 @@ def _resample_tile(
         return np.full((box.rows, box.cols, 3), fill, np.uint8)
     source_scale = pyramid.um_per_px[level]
     scale = (source_scale[0] * shrink, source_scale[1] * shrink)
-    index = um_to_index(places, scale)
+    index = np.round(um_to_index(places, scale) * _REMAP_STEPS) / _REMAP_STEPS
     low = np.floor(index[defined].min(axis=0)).astype(int) - 1
     high = np.ceil(index[defined].max(axis=0)).astype(int) + 2
     size = pyramid.levels[level]

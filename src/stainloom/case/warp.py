@@ -235,7 +235,9 @@ class Warp:
             for number, step in enumerate(steps):
                 arrays[f"{way}_{number}_affine"] = step.affine
                 if step.grid is not None:
-                    arrays[f"{way}_{number}_frame_um"] = np.array([*step.grid.origin_um, *step.grid.spacing_um], np.float64)
+                    arrays[f"{way}_{number}_frame_um"] = np.array(
+                        [*step.grid.origin_um, *step.grid.spacing_um], np.float64
+                    )
                     arrays[f"{way}_{number}_displacement_um"] = step.grid.displacement_um
         return arrays
 
