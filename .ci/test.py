@@ -1,0 +1,72 @@
+"""Lint, types and tests: the screen tests and the rest as two pytest processes, their counts added up in one closing line.
+
+A test of real data that was skipped counts as failed where the data folder exists.
+"""
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+import xml.etree.ElementTree as ElementTree
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+BIN = Path(sys.executable).parent
+DATA = Path(os.environ.get("STAINLOOM_DATA", ROOT.parent / "shared" / "data"))
+
+
+def run(title: str, *words: str) -> bool:
+    """Run a command in the repository, print how long it took, and say whether it succeeded."""
+    started = time.monotonic()
+    succeeded = subprocess.run(words, cwd=ROOT, check=False).returncode == 0
+    print(f"--- {title}: {'passed' if succeeded else 'FAILED'} in {time.monotonic() - started:.0f} s", flush=True)
+    return succeeded
+
+
+def counts(report: Path) -> tuple[int, int]:
+    """(passed, failed) of a JUnit report; a missing report is one failure."""
+    if not report.exists():
+        return 0, 1
+    passed = failed = 0
+    for case in ElementTree.parse(report).iter("testcase"):
+        skipped = case.find("skipped")
+        if case.find("failure") is not None or case.find("error") is not None:
+            failed += 1
+        elif skipped is None:
+            passed += 1
+        elif "real slides" in (skipped.get("message") or "") and DATA.is_dir():
+            print(f"skipped although {DATA.name} exists: {case.get('classname')}.{case.get('name')}")
+            failed += 1
+    return passed, failed
+
+
+def main() -> int:
+    """Run everything; 0 where nothing failed."""
+    os.environ.setdefault("NAPARI_CONFIG", str(Path(tempfile.mkdtemp()) / "settings.yaml"))
+    python = str(BIN / "python")
+    fine = run("lint", str(BIN / "ruff"), "check", ".")
+    fine &= run("format", str(BIN / "ruff"), "format", "--check", ".")
+    fine &= run("types", str(BIN / "mypy"))
+    screen = ["xvfb-run", "-a", "-s", "-screen 0 1920x1080x24"] if shutil.which("xvfb-run") else []
+    total = [0, 0]
+    with tempfile.TemporaryDirectory() as folder:
+        for title, wrapper, marker in (
+            ("tests without a screen", [], "not screen"),
+            ("tests with a screen", screen, "screen"),
+        ):
+            report = Path(folder) / f"{marker.replace(' ', '-')}.xml"
+            succeeded = run(
+                title, *wrapper, python, "-m", "pytest", "-q", "-m", marker, f"--junitxml={report}", *sys.argv[1:]
+            )
+            passed, failed = counts(report)
+            total[0] += passed
+            total[1] += failed + (not succeeded and failed == 0)
+    total[1] += not fine
+    print(f"{total[0]} passed, {total[1]} failed")
+    return 1 if total[1] else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
