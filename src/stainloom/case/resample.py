@@ -127,8 +127,9 @@ def _resample_tile(
     source_scale = pyramid.um_per_px[level]
     scale = (source_scale[0] * shrink, source_scale[1] * shrink)
     index = np.round(um_to_index(places, scale) * _REMAP_STEPS) / _REMAP_STEPS
-    low = np.floor(index[defined].min(axis=0)).astype(int) - 1
-    high = np.ceil(index[defined].max(axis=0)).astype(int) + 2
+    # Each axis by itself: min(axis=0) over (n, 2) takes half the time of the whole tile.
+    low = np.floor([np.nanmin(index[..., 0]), np.nanmin(index[..., 1])]).astype(int) - 1
+    high = np.ceil([np.nanmax(index[..., 0]), np.nanmax(index[..., 1])]).astype(int) + 2
     size = pyramid.levels[level]
     most = np.array([-(-size.rows // shrink) + 1, -(-size.cols // shrink) + 1])
     low, high = np.clip(low, -1, most), np.clip(high, -1, most)
