@@ -1,0 +1,1 @@
+"""What a study came to, as one page that needs no program but a browser."""
