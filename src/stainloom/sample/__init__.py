@@ -1,0 +1,1 @@
+"""The simulated study, and real slides to try the program on."""
