@@ -1,0 +1,172 @@
+"""The legend on the slide: a Qt child of the canvas that lets the mouse through."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from napari.utils.colormaps import ensure_colormap
+from qtpy.QtCore import QEvent, QObject, QRectF, Qt
+from qtpy.QtGui import QColor, QFont, QFontMetricsF, QLinearGradient, QPainter, QPaintEvent
+from qtpy.QtWidgets import QWidget
+
+from stainloom.plugin.overlay import RESEARCH_ONLY, SIGNS, SIMULATED, WEIGHT_COLORMAP, Bar, Legend, StainLine, Swatch
+
+_MARGIN_PX = 14
+_PAD_PX = 10
+_WIDTH_MOST_PX = 340
+_FONT_PX = 13
+_LINE_PX = 19
+_GAP_PX = 6
+_BAR_PX = 14
+
+Row = tuple[float, Callable[[QPainter, QRectF], None]]
+"""Height of a row of the legend, and what draws it."""
+
+
+class LegendPanel(QWidget):
+    """Says what is on the screen: stains and their verdicts, classes, a weight's colour bar, cautions.
+
+    Parameters
+    ----------
+    canvas
+        The widget that the slides are drawn on; the panel stays in its lower left corner.
+    """
+
+    def __init__(self, canvas: QWidget) -> None:
+        super().__init__(canvas)
+        self.setObjectName("stainloom-legend")
+        self.setAttribute(Qt.WidgetAttribute.WA_TransparentForMouseEvents)
+        self.setAttribute(Qt.WidgetAttribute.WA_NoSystemBackground)
+        self._font = QFont(self.font())
+        self._font.setPixelSize(_FONT_PX)
+        self._bold = QFont(self._font)
+        self._bold.setBold(True)
+        self.legend = Legend()
+        self._rows: list[Row] = []
+        canvas.installEventFilter(self)
+
+    def say(self, legend: Legend) -> None:
+        """Show another legend."""
+        self.legend = legend
+        self._rows = self._lay_out(legend)
+        self._settle()
+        self.setVisible(bool(self._rows))
+        self.update()
+
+    def eventFilter(self, watched: QObject, event: QEvent) -> bool:
+        """Stay in the corner when the canvas changes its size."""
+        if watched is self.parent() and event.type() == QEvent.Type.Resize:
+            self._settle()
+        return False
+
+    def paintEvent(self, event: QPaintEvent) -> None:
+        """Draw the rows on a dark, nearly opaque panel: stains are light, so white text would vanish on them."""
+        painter = QPainter(self)
+        painter.setRenderHint(QPainter.RenderHint.Antialiasing)
+        painter.setPen(Qt.PenStyle.NoPen)
+        painter.setBrush(QColor(20, 22, 26, 225))
+        painter.drawRoundedRect(QRectF(self.rect()), 6, 6)
+        top = float(_PAD_PX)
+        for height, draw in self._rows:
+            draw(painter, QRectF(_PAD_PX, top, self.width() - 2 * _PAD_PX, height))
+            top += height
+        painter.end()
+
+    def _settle(self) -> None:
+        canvas = self.parentWidget()
+        width = min(_WIDTH_MOST_PX, max(120, canvas.width() - 2 * _MARGIN_PX))
+        height = int(sum(height for height, _ in self._rows)) + 2 * _PAD_PX
+        self.setGeometry(_MARGIN_PX, max(0, canvas.height() - height - _MARGIN_PX), width, height)
+        self.raise_()
+
+    def _lay_out(self, legend: Legend) -> list[Row]:
+        rows = [self._stain_row(line) for line in legend.stains]
+        if legend.swatches:
+            rows += [_gap(), self._text_row(legend.heading, self._bold)]
+            rows += [self._swatch_row(swatch) for swatch in legend.swatches]
+        if legend.bar is not None:
+            rows += [_gap(), self._text_row(legend.bar.text, self._bold), self._bar_row(legend.bar)]
+        if legend.notes:
+            rows.append(_gap())
+            rows += [self._note_row(note) for note in legend.notes]
+        return rows
+
+    def _stain_row(self, line: StainLine) -> Row:
+        sign, color = SIGNS[line.verdict]
+
+        def draw(painter: QPainter, box: QRectF) -> None:
+            if line.shown:
+                painter.setPen(Qt.PenStyle.NoPen)
+                painter.setBrush(QColor(255, 255, 255, 38))
+                painter.drawRoundedRect(box.adjusted(-4, 0, 4, 0), 3, 3)
+            _write(painter, box, line.key, self._font, "#9AA0A8")
+            _write(painter, box.adjusted(34, 0, 0, 0), line.name, self._bold if line.shown else self._font, "#FFFFFF")
+            _write(painter, box.adjusted(150, 0, 0, 0), sign, self._bold, color)
+            said = {"good": "aligned"}.get(line.verdict, line.verdict)
+            _write(painter, box.adjusted(172, 0, 0, 0), said, self._font, color)
+
+        return _LINE_PX, draw
+
+    def _swatch_row(self, swatch: Swatch) -> Row:
+        def draw(painter: QPainter, box: QRectF) -> None:
+            painter.setPen(QColor("#FFFFFF"))
+            painter.setBrush(QColor(swatch.color))
+            painter.drawRect(QRectF(box.left() + 0.5, box.top() + 3.5, 20, 11))
+            _write(painter, box.adjusted(30, 0, 0, 0), swatch.text, self._font, "#FFFFFF", elide=True)
+
+        return _LINE_PX, draw
+
+    def _bar_row(self, bar: Bar) -> Row:
+        def draw(painter: QPainter, box: QRectF) -> None:
+            strip = QRectF(box.left() + 0.5, box.top() + 2.5, box.width() - 1, _BAR_PX)
+            colors = QLinearGradient(strip.left(), 0, strip.right(), 0)
+            for number, rgba in enumerate(ensure_colormap(WEIGHT_COLORMAP).map([k / 32 for k in range(33)])):
+                colors.setColorAt(number / 32, QColor.fromRgbF(*(float(v) for v in rgba)))
+            painter.setPen(QColor("#FFFFFF"))
+            painter.setBrush(colors)
+            painter.drawRect(strip)
+            below = box.adjusted(0, _BAR_PX + 4, 0, 0)
+            _write(painter, below, bar.low, self._font, "#FFFFFF")
+            _write(painter, below, "0.5", self._font, "#FFFFFF", align=Qt.AlignmentFlag.AlignHCenter)
+            _write(painter, below, bar.high, self._font, "#FFFFFF", align=Qt.AlignmentFlag.AlignRight)
+
+        return _BAR_PX + 4 + _LINE_PX, draw
+
+    def _text_row(self, text: str, font: QFont) -> Row:
+        return _LINE_PX, lambda painter, box: _write(painter, box, text, font, "#FFFFFF", elide=True)
+
+    def _note_row(self, note: str) -> Row:
+        color = {SIMULATED: "#F0E442", RESEARCH_ONLY: "#9AA0A8"}.get(note, "#F0B23C")
+        font = self._bold if note == SIMULATED else self._font
+        width = _WIDTH_MOST_PX - 2 * _PAD_PX
+        wrap = int(Qt.TextFlag.TextWordWrap)
+        height = QFontMetricsF(font).boundingRect(QRectF(0, 0, width, 1000), wrap, note).height()
+
+        def draw(painter: QPainter, box: QRectF) -> None:
+            painter.setFont(font)
+            painter.setPen(QColor(color))
+            painter.drawText(box, wrap, note)
+
+        return max(_LINE_PX, height + 3), draw
+
+
+def _gap() -> Row:
+    return _GAP_PX, lambda painter, box: None
+
+
+def _write(
+    painter: QPainter,
+    box: QRectF,
+    text: str,
+    font: QFont,
+    color: str,
+    *,
+    align: Qt.AlignmentFlag = Qt.AlignmentFlag.AlignLeft,
+    elide: bool = False,
+) -> None:
+    painter.setFont(font)
+    painter.setPen(QColor(color))
+    if elide:
+        text = QFontMetricsF(font).elidedText(text, Qt.TextElideMode.ElideRight, box.width())
+    line = QRectF(box.left(), box.top(), box.width(), _LINE_PX)
+    painter.drawText(line, int(align | Qt.AlignmentFlag.AlignVCenter), text)

@@ -1,0 +1,193 @@
+"""What the colours on a slide mean: colour maps of classes and weights, and the legend that says so. Knows no Qt."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from napari.utils.colormaps import DirectLabelColormap
+
+from stainloom.case.lesions import LesionClass
+from stainloom.case.view import CaseView, MapsView, StainView, Verdict
+
+WEIGHT_COLORMAP = "viridis"
+WEIGHT_RANGE = (0.0, 1.0)
+RESEARCH_ONLY = "Research use only"
+SIMULATED = "SIMULATED tissue"
+
+SIGNS: dict[Verdict, tuple[str, str]] = {
+    "reference": ("\N{BLACK CIRCLE}", "#FFFFFF"),
+    "good": ("\N{CHECK MARK}", "#56D8A5"),
+    "check": ("!", "#F0B23C"),
+    "failed": ("\N{MULTIPLICATION SIGN}", "#FF7A4D"),
+    "not aligned": ("\N{MULTIPLICATION SIGN}", "#FF7A4D"),
+    "left out": ("\N{EN DASH}", "#A8A8A8"),
+    "missing": ("\N{EN DASH}", "#A8A8A8"),
+}
+"""A sign and a colour for each verdict: a state is never told by colour alone."""
+
+
+@dataclass(frozen=True)
+class StainLine:
+    """One stain in the legend: its key, name, verdict, and whether it is the one on the screen."""
+
+    key: str
+    name: str
+    verdict: Verdict
+    shown: bool
+
+
+@dataclass(frozen=True)
+class Swatch:
+    """One colour of a map: `color` is `#rrggbb`."""
+
+    color: str
+    text: str
+
+
+@dataclass(frozen=True)
+class Bar:
+    """A colour bar of 0 to 1: what it measures, and how its ends are to be read."""
+
+    text: str
+    low: str
+    high: str
+
+
+@dataclass(frozen=True)
+class Legend:
+    """All that the legend says, from top to bottom.
+
+    Attributes
+    ----------
+    stains
+        Every stain of the study, also those that are missing.
+    heading
+        What the swatches are; empty without swatches.
+    swatches
+        Classes on the screen.
+    bar
+        The weight on the screen, or None.
+    notes
+        Sentences below: what is wrong with the stain on the screen, what is simulated.
+    """
+
+    stains: tuple[StainLine, ...] = ()
+    heading: str = ""
+    swatches: tuple[Swatch, ...] = ()
+    bar: Bar | None = None
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Shown:
+    """What is on the screen now.
+
+    Attributes
+    ----------
+    stains
+        Names of the stains shown.
+    checkerboard
+        Whether all stains are shown in one checkerboard.
+    lesions, predicted
+        Whether painted labels and the class map are shown.
+    weights
+        Names of the stains whose weight is shown.
+    """
+
+    stains: tuple[str, ...] = ()
+    checkerboard: bool = False
+    lesions: bool = False
+    predicted: bool = False
+    weights: tuple[str, ...] = ()
+
+
+def class_colormap(classes: Iterable[LesionClass]) -> DirectLabelColormap:
+    """The colours of class ids; 0 and unknown ids are transparent."""
+    clear = np.zeros(4, np.float32)
+    colors: defaultdict[int | None, np.ndarray] = defaultdict(lambda: clear)
+    colors[None] = colors[0] = clear
+    for lesion in classes:
+        colors[lesion.id] = np.array([*lesion.rgb, 255], np.float32) / 255
+    return DirectLabelColormap(color_dict=colors)
+
+
+def predicted_weight(maps: MapsView, stain: str) -> np.ndarray:
+    """The weight of a stain, (rows, cols) float32, 0 to 1; NaN, which is drawn transparent, where nothing was predicted."""
+    return np.where(maps.class_map > 0, maps.weights[stain], np.nan).astype(np.float32)
+
+
+def stain_key(number: int) -> str:
+    """The key that shows a stain, counted from 0: F1 to F12, then none."""
+    return f"F{number + 1}" if number < 12 else ""
+
+
+def legend(view: CaseView, shown: Shown) -> Legend:
+    """The legend of a case for what is on the screen now."""
+    lines = tuple(
+        StainLine(stain_key(n), stain.name, stain.verdict, _looked_at(stain, shown))
+        for n, stain in enumerate(view.stains)
+    )
+    heading, swatches = _swatches(view, shown)
+    return Legend(lines, heading, swatches, _bar(shown), _notes(view, shown))
+
+
+def _looked_at(stain: StainView, shown: Shown) -> bool:
+    return stain.aligned is not None and (shown.checkerboard or stain.name in shown.stains)
+
+
+def _swatches(view: CaseView, shown: Shown) -> tuple[str, tuple[Swatch, ...]]:
+    ids: set[int] = set()
+    headings = []
+    classes: Sequence[LesionClass] = view.study.lesions
+    if shown.lesions and view.labels is not None:
+        ids |= set(np.unique(view.labels).tolist())
+        headings.append("painted")
+    if shown.predicted and view.maps is not None:
+        ids |= set(np.unique(view.maps.class_map).tolist())
+        classes = _joined(classes, view.maps.classes)
+        headings.append(f"predicted by run {view.maps.run}")
+    swatches = tuple(Swatch(lesion.color, _called(lesion)) for lesion in classes if lesion.id in ids)
+    return ("Classes " + " and ".join(headings) if swatches else ""), swatches
+
+
+def _called(lesion: LesionClass) -> str:
+    return lesion.name if lesion.name.lower().startswith(lesion.short.lower()) else f"{lesion.short}  {lesion.name}"
+
+
+def _joined(first: Sequence[LesionClass], second: Sequence[LesionClass]) -> list[LesionClass]:
+    known = {lesion.id for lesion in first}
+    return [*first, *(lesion for lesion in second if lesion.id not in known)]
+
+
+def _bar(shown: Shown) -> Bar | None:
+    if not shown.weights:
+        return None
+    return Bar("Weight of " + ", ".join(shown.weights), "0  ignored", "fully used  1")
+
+
+def _notes(view: CaseView, shown: Shown) -> tuple[str, ...]:
+    notes = []
+    for stain in view.stains:
+        if not stain.trusted and (stain.aligned is None or _looked_at(stain, shown)):
+            notes.append(caution(stain))
+    if view.simulated:
+        notes.append(SIMULATED)
+    notes.append(RESEARCH_ONLY)
+    return tuple(notes)
+
+
+def caution(stain: StainView) -> str:
+    """One sentence on why a stain is not to be trusted here."""
+    plain = {
+        "check": "its alignment needs a check",
+        "failed": "it could not be aligned and lies as on its own glass",
+        "not aligned": "it is not aligned yet and lies as on its own glass",
+        "left out": "it was left out of this case",
+        "missing": "the case has no slide of it",
+        "reference": "",
+        "good": "",
+    }[stain.verdict]
+    return f"{stain.name}: {stain.message or plain}"

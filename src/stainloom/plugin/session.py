@@ -1,0 +1,116 @@
+"""The case open in one viewer: its layers, keys, legend and title."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import Any
+
+import napari
+from psygnal import Signal
+
+from stainloom.case.view import CaseView
+from stainloom.plugin import layers as case_layers
+from stainloom.plugin._napari import canvas_widget, main_window
+from stainloom.plugin.layers import CaseLayers
+from stainloom.plugin.legend import LegendPanel
+from stainloom.plugin.overlay import RESEARCH_ONLY, SIMULATED, caution, legend, stain_key
+from stainloom.plugin.pyramid import Renderer
+
+_log = logging.getLogger(__name__)
+
+BoxEdgesUm = tuple[float, float, float, float]
+"""Top, left, bottom, right of a rectangle on the reference, um."""
+
+
+class Session:
+    """One case in one viewer.
+
+    Parameters
+    ----------
+    viewer
+        A viewer with a window.
+    view
+        The opened case; the session closes it with the window.
+    layers
+        Its layers, already in the viewer.
+    renderer
+        Renders their tiles.
+    """
+
+    shown_changed = Signal()
+    """Something else is on the screen: another stain, a map, another legend."""
+
+    def __init__(self, viewer: napari.Viewer, view: CaseView, layers: CaseLayers, renderer: Renderer) -> None:
+        self.viewer = viewer
+        self.view = view
+        self.layers = layers
+        self.renderer = renderer
+        self._closed = False
+        self._panel = LegendPanel(canvas_widget(viewer))
+        viewer.canvas.overlays.scale_bar.visible = True
+        viewer.title = title(view)
+        for layer in layers:
+            layer.events.visible.connect(self._tell)
+        viewer.layers.events.removed.connect(self._tell)
+        self._bind_keys()
+        self._tell()
+        main_window(viewer).destroyed.connect(self.close)
+
+    @classmethod
+    def open(cls, viewer: napari.Viewer, view: CaseView, renderer: Renderer | None = None) -> Session:
+        """Add a case to a viewer and show its reference."""
+        tiles = renderer or Renderer()
+        layers = case_layers.add_case(viewer, view, tiles)
+        viewer.reset_view()
+        viewer.layers.selection.active = layers.stains[view.reference.name]
+        return cls(viewer, view, layers, tiles)
+
+    def show_stain(self, name: str) -> None:
+        """Show one stain alone, or say why there is nothing to show."""
+        stain = next(stain for stain in self.view.stains if stain.name == name)
+        found = case_layers.show_stain(self.layers, name)
+        if not stain.trusted or not found:
+            self.viewer.status = caution(stain)
+
+    def show_checkerboard(self) -> None:
+        """Show all stains cell by cell."""
+        if not case_layers.show_checkerboard(self.layers):
+            self.viewer.status = "A checkerboard needs two stains; this case has one"
+
+    def look_at(self, edges_um: BoxEdgesUm, *, beside_legend: bool = False, margin: float = 0.03) -> None:
+        """Bring a rectangle of the reference onto the canvas, or onto the part of it that the legend leaves free."""
+        top, left, bottom, right = edges_um
+        rows, cols = self.viewer.canvas.size
+        hidden = self._panel.geometry().right() if beside_legend else 0
+        zoom = min(rows / max(bottom - top, 1e-6), (cols - hidden) / max(right - left, 1e-6)) * (1 - 2 * margin)
+        self.viewer.scene.camera.zoom = zoom
+        self.viewer.scene.camera.center = (0.0, (top + bottom) / 2, (left + right) / 2 - hidden / 2 / zoom)
+
+    def close(self, *_: Any) -> None:
+        """Let go of tiles and slides; a second time does nothing."""
+        if self._closed:
+            return
+        self._closed = True
+        self.renderer.close()
+        self.view.close()
+
+    def _tell(self, *_: Any) -> None:
+        self._panel.say(legend(self.view, self.layers.shown(self.viewer)))
+        self.shown_changed.emit()
+
+    def _bind_keys(self) -> None:
+        # The manifest's key bindings do nothing in napari 0.9.2, so keys are bound here.
+        def shower(name: str) -> Callable[[Any], None]:
+            return lambda _: self.show_stain(name)
+
+        for number, stain in enumerate(self.view.stains):
+            if stain_key(number):
+                self.viewer.bind_key(stain_key(number), shower(stain.name), overwrite=True)
+        self.viewer.bind_key("K", lambda _: self.show_checkerboard(), overwrite=True)
+
+
+def title(view: CaseView) -> str:
+    """What the window is called: the case, whether it is simulated, what it is for."""
+    parts = ["Stainloom", view.case.name, *([SIMULATED] if view.simulated else []), RESEARCH_ONLY]
+    return " - ".join(parts)
