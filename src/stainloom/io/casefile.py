@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import hashlib
-import re
-import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from stainloom import __version__
 from stainloom.case.case import Case
 from stainloom.case.slide import Slide
 from stainloom.case.study import Protocol, Study
@@ -21,7 +18,6 @@ from stainloom.case.warp import Warp
 from stainloom.errors import CaseError
 from stainloom.geometry import Points, Scale, as_scale
 from stainloom.io import roots as machine
-from stainloom.io.arrays import read_arrays, write_arrays
 from stainloom.io.files import (
     check_name,
     confine,
@@ -30,7 +26,6 @@ from stainloom.io.files import (
     read_json,
     safe_name,
     write_json,
-    write_whole,
 )
 from stainloom.io.hold import Hold, Holder, read_holder
 from stainloom.io.records import (
@@ -43,41 +38,13 @@ from stainloom.io.records import (
     study_content,
     study_from,
 )
+from stainloom.io.results import Carried, current_id, described, read_carried, read_warp, save_carried, save_warp
 from stainloom.progress import Progress, silent
 
 if TYPE_CHECKING:
     from stainloom.io.pack import Relocated
 
 __all__ = ["FORMAT_VERSION", "Carried", "StudyFolder"]
-
-_WARP_MOST_BYTES = 512 << 20
-_CARRIED_MOST_PX = 12_000 * 12_000 * 4
-_ID = re.compile(r"[0-9a-f]{16}")
-
-
-@dataclass(frozen=True, eq=False)
-class Carried:
-    """Labels of the reference as they lie on another stain's own slide.
-
-    Attributes
-    ----------
-    raster
-        (rows, cols) uint8, class ids, 0 where nothing was annotated; from um (0, 0) of the stain's slide on.
-    um_per_px
-        Of the raster, (row, col).
-    labels_id, warp_id
-        Ids of the paint and of the warp that it was made with. It is stale where either is no longer the current one.
-    """
-
-    raster: NDArray[np.uint8]
-    um_per_px: Scale
-    labels_id: str
-    warp_id: str
-
-    @property
-    def shape(self) -> tuple[int, int]:
-        """(rows, cols) of the raster."""
-        return (self.raster.shape[0], self.raster.shape[1])
 
 
 class StudyFolder:
@@ -130,7 +97,12 @@ class StudyFolder:
                 )
             folder.mkdir(parents=True, exist_ok=True)
         made = cls(folder.resolve(), Study(protocol, label_um=label_um, simulated=simulated))
-        made.save_study()
+        try:
+            made.save_study()
+        except CaseError:
+            with suppress(OSError):
+                folder.rmdir()
+            raise
         return made
 
     @classmethod
@@ -169,8 +141,8 @@ class StudyFolder:
         return _names_in(self.path / "cases", "case.json")
 
     def case_path(self, case_name: str) -> Path:
-        """The folder of a case."""
-        return self.path / "cases" / check_name(case_name, "a case")
+        """The folder of a case; `CaseError` where its name is none or a link leads out of the study."""
+        return confine(self.path, f"cases/{check_name(case_name, 'a case')}")
 
     def case(self, name: str) -> Case:
         """Read a case; `CaseError` where the study has none of that name, or its file is broken or newer."""
@@ -252,22 +224,13 @@ class StudyFolder:
         -------
         The warp's id.
         """
-        folder = self._stain_folder(case_name, "warps", stain) / warp.id
         if stain == self.study.reference:
             raise ValueError(f"the reference {stain} has no warp")
-        described = _described("stainloom warp", {"stain": stain, "warp_id": warp.id, "quality": dict(quality)})
-        if folder.is_dir():
-            write_json(folder / "quality.json", described)
-        else:
-            with new_folder(folder) as new:
-                write_arrays(new / "warp.npz", warp.to_arrays())
-                write_json(new / "quality.json", described)
-        _point(folder)
-        return warp.id
+        return save_warp(self._stain_folder(case_name, "warps", stain), stain, warp, quality)
 
     def current_warp_id(self, case_name: str, stain: str) -> str | None:
         """Id of the current warp of a stain, or None where it was never aligned."""
-        return _pointed(self._stain_folder(case_name, "warps", stain))
+        return current_id(self._stain_folder(case_name, "warps", stain))
 
     def current_warp(self, case_name: str, stain: str) -> tuple[Warp, dict[str, Any]] | None:
         """The current warp of a stain and its quality, or None where it was never aligned."""
@@ -276,22 +239,7 @@ class StudyFolder:
 
     def warp(self, case_name: str, stain: str, id: str) -> tuple[Warp, dict[str, Any]]:
         """A stored warp and its quality; `CaseError` where it is missing or no longer what its id says."""
-        folder = self._stain_folder(case_name, "warps", stain) / check_name(id, "a warp")
-        described = read_json(folder / "quality.json")
-        refuse_newer(described, folder / "quality.json")
-        try:
-            warp = Warp.from_arrays(read_arrays(folder / "warp.npz", _WARP_MOST_BYTES))
-            if warp.id != id or not isinstance(described["quality"], dict):
-                raise ValueError(f"the content is that of {warp.id}, not of {id}")
-        except (ValueError, KeyError, TypeError, IndexError) as error:
-            raise CaseError(
-                f"the alignment of {stain} in case {case_name} is damaged",
-                slide=f"{folder.name}/warp.npz",
-                stain=stain,
-                found=str(error),
-                next=f"register {stain} of this case again",
-            ) from error
-        return warp, described["quality"]
+        return read_warp(self._stain_folder(case_name, "warps", stain) / check_name(id, "a warp"), case_name, stain)
 
     # Normalization
 
@@ -300,7 +248,7 @@ class StudyFolder:
         file = self._normalization_file(case_name, stain)
         with disk_errors(file):
             file.parent.mkdir(parents=True, exist_ok=True)
-        write_json(file, _described("stainloom normalization", {"stain": stain, "normalization": dict(numbers)}))
+        write_json(file, described("stainloom normalization", {"stain": stain, "normalization": dict(numbers)}))
 
     def normalization(self, case_name: str, stain: str) -> dict[str, Any] | None:
         """The numbers that normalize a stain's colours, or None where none were fitted."""
@@ -319,6 +267,12 @@ class StudyFolder:
                 next=f"normalize {stain} of case {case_name} again",
             )
         return numbers
+
+    def drop_normalization(self, case_name: str, stain: str) -> None:
+        """Forget a stain's normalization: its colours are shown, cut and predicted as they were scanned."""
+        file = self._normalization_file(case_name, stain)
+        with disk_errors(file):
+            file.unlink(missing_ok=True)
 
     def _normalization_file(self, case_name: str, stain: str) -> Path:
         folder = self._stain_folder(case_name, "normalization", stain)
@@ -353,52 +307,14 @@ class StudyFolder:
         -------
         Its id: hash of the content.
         """
-        if raster.ndim != 2 or raster.dtype != np.uint8 or not 0 < raster.size <= _CARRIED_MOST_PX:
-            raise ValueError(f"carried labels are (rows, cols) uint8: {raster.shape} {raster.dtype}")
-        scale = as_scale(um_per_px)
-        said = f"{raster.shape} {scale} {labels_id} {warp_id}".encode()
-        id = hashlib.sha256(said + np.ascontiguousarray(raster).tobytes()).hexdigest()[:16]
-        kept = self._stain_folder(case_name, "carried", stain)
-        before = _pointed(kept)
-        if not (kept / id).is_dir():
-            with new_folder(kept / id) as new:
-                write_arrays(new / "labels.npz", {"labels": raster}, compress=True)
-                facts = {
-                    "stain": stain,
-                    "labels_id": labels_id,
-                    "warp_id": warp_id,
-                    "um_per_px": list(scale),
-                    "size_px": list(raster.shape),
-                }
-                write_json(new / "carried.json", _described("stainloom carried labels", facts))
-        _point(kept / id)
-        _forget(kept, {id, before or id})
-        return id
+        carried = Carried(raster, as_scale(um_per_px), labels_id, warp_id)
+        return save_carried(self._stain_folder(case_name, "carried", stain), stain, carried)
 
     def carried(self, case_name: str, stain: str) -> Carried | None:
         """The labels carried into a stain's own frame, or None where none were."""
-        kept = self._stain_folder(case_name, "carried", stain)
-        id = _pointed(kept)
-        if id is None:
-            return None
-        content = read_json(kept / id / "carried.json")
-        refuse_newer(content, kept / id / "carried.json")
-        try:
-            arrays = read_arrays(kept / id / "labels.npz", _CARRIED_MOST_PX)
-            raster = arrays["labels"]
-            if raster.ndim != 2 or raster.dtype != np.uint8 or list(raster.shape) != content["size_px"]:
-                raise ValueError(f"labels are {raster.shape} {raster.dtype}, not {content['size_px']} uint8")
-            row, col = content["um_per_px"]
-            scale = as_scale((float(row), float(col)))
-            return Carried(raster, scale, str(content["labels_id"]), str(content["warp_id"]))
-        except (ValueError, KeyError, TypeError) as error:
-            raise CaseError(
-                f"the carried labels of {stain} in case {case_name} are damaged",
-                slide=f"{id}/labels.npz",
-                stain=stain,
-                found=str(error),
-                next="transfer the labels again; what was painted is kept elsewhere",
-            ) from error
+        folder = self._stain_folder(case_name, "carried", stain)
+        id = current_id(folder)
+        return None if id is None else read_carried(folder / id, case_name, stain)
 
     # Landmarks
 
@@ -510,10 +426,6 @@ class StudyFolder:
         return self.case_path(case_name) / kind / safe_name(stain)
 
 
-def _described(format: str, facts: Mapping[str, Any]) -> dict[str, Any]:
-    return {"format": format, "version": FORMAT_VERSION, "program": __version__, **facts}
-
-
 def _names_in(folder: Path, sign: str) -> tuple[str, ...]:
     with disk_errors(folder):
         if not folder.is_dir():
@@ -525,26 +437,3 @@ def _names_in(folder: Path, sign: str) -> tuple[str, ...]:
                 if safe_name(inner.name) == inner.name and (inner / sign).is_file()
             )
         )
-
-
-def _point(folder: Path) -> None:
-    write_whole(folder.parent / "current", f"{folder.name}\n".encode())
-
-
-def _pointed(folder: Path) -> str | None:
-    file = folder / "current"
-    if not file.exists():
-        return None
-    with disk_errors(file), open(file, "rb") as opened:
-        id = opened.read(64).decode("ascii", "replace").strip()
-    if not _ID.fullmatch(id):
-        raise CaseError(
-            "a pointer is damaged", slide=f"{folder.name}/current", expected="an id of 16 digits", found=repr(id)
-        )
-    return id
-
-
-def _forget(folder: Path, kept: set[str]) -> None:
-    for inner in folder.iterdir():
-        if inner.is_dir() and _ID.fullmatch(inner.name) and inner.name not in kept:
-            shutil.rmtree(inner, ignore_errors=True)

@@ -7,6 +7,7 @@ import math
 import os
 import shutil
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
@@ -41,7 +42,7 @@ _UM_PER_PX_BOUNDS = (0.01, 100.0)
 @dataclass(frozen=True)
 class _Described:
     row: Row
-    slide: slides.SlideFacts
+    facts: slides.SlideFacts
     um_per_px: Scale
     fingerprint: Fingerprint
 
@@ -310,6 +311,7 @@ def _scale(row: Row, own: float | Scale | None) -> Scale:
 
 
 def _write(folder: StudyFolder, groups: Mapping[str, Sequence[Row]], described: Sequence[_Described]) -> list[Case]:
+    before = folder.study
     homes = _homes([one.row.path.resolve() for one in described], folder.path)
     added: list[Case] = []
     try:
@@ -317,18 +319,20 @@ def _write(folder: StudyFolder, groups: Mapping[str, Sequence[Row]], described: 
             found = {one.row.stain: one for one in described if one.row.case == name}
             in_case = {
                 stain: Slide(
-                    stain, *placed(folder, one.row.path, homes), one.slide.size, one.um_per_px, one.fingerprint
+                    stain, *placed(folder, one.row.path, homes), one.facts.size, one.um_per_px, one.fingerprint
                 )
                 for stain, one in found.items()
             }
             left_out = tuple(stain for stain in folder.study.stain_names if stain not in in_case)
-            case = Case(name, str(group[0].patient), group[0].block, in_case, left_out)
-            folder.add_case(case)
+            folder.add_case(Case(name, str(group[0].patient), group[0].block, in_case, left_out))
             added.append(folder.case(name))
-    except StainloomError:
+    except BaseException:
         # All or none: a table half taken in would have to be sorted out by hand.
         for case in added:
             shutil.rmtree(folder.case_path(case.name), ignore_errors=True)
+        with suppress(StainloomError):
+            if folder.study != before:
+                folder.save_study(before)
         raise
     return added
 
@@ -343,6 +347,6 @@ def _homes(paths: Sequence[Path], study: Path) -> list[Path]:
     except ValueError:  # two drives
         return sorted(set(outside))
     # Not the whole disk, nor everything that a user has.
-    if len(common.parts) < 3 or Path.home().is_relative_to(common):
+    if len(common.parts) < 3 or Path(os.path.expanduser("~")).is_relative_to(common):
         return sorted(set(outside))
     return [common]

@@ -165,27 +165,45 @@ def relocate(folder: StudyFolder, folders: Sequence[Path], progress: Progress = 
             )
     cases = folder.cases()
     lost = [(case, slide) for case in cases for slide in case.slides.values() if not _in_place(folder, case, slide)]
-    by_size = _files_of_sizes([*folders, folder.path], {slide.fingerprint.bytes for _, slide in lost}, progress)
+    by_size = _files_of_sizes([folder.path, *folders], {slide.fingerprint.bytes for _, slide in lost}, progress)
     ends: dict[Path, str] = {}
-    found: list[tuple[str, str, Path]] = []
-    changed = {case.name: dict(case.slides) for case in cases}
+    found: dict[tuple[str, str], Path] = {}
     for number, (case, slide) in enumerate(lost):
         progress(number, len(lost), f"looking for {case.name} {slide.stain}")
-        for path in by_size.get(slide.fingerprint.bytes, []):
-            if path not in ends:
-                ends[path] = slides.fingerprint(path).ends_sha256
-            if ends[path] == slide.fingerprint.ends_sha256:
-                root, relative = placed(folder, path, folders)
-                changed[case.name][slide.stain] = replace(slide, root=root, path=relative)
-                found.append((case.name, slide.stain, path))
+        for candidate in by_size.get(slide.fingerprint.bytes, []):
+            if candidate not in ends:
+                ends[candidate] = slides.fingerprint(candidate).ends_sha256
+            if ends[candidate] == slide.fingerprint.ends_sha256:
+                found[case.name, slide.stain] = candidate
                 break
+    _bind_roots(folder, [(slide, found.get((case.name, slide.stain))) for case, slide in lost], folders)
     for case in cases:
-        if changed[case.name] != dict(case.slides):
-            folder.save_case(replace(case, slides=changed[case.name]))
-    named = {(case, stain) for case, stain, _ in found}
-    missing = tuple((case.name, slide.stain) for case, slide in lost if (case.name, slide.stain) not in named)
+        moved = dict(case.slides)
+        for stain, slide in case.slides.items():
+            now = found.get((case.name, stain))
+            if now is not None and not _in_place(folder, case, slide):
+                root, relative = placed(folder, now, folders)
+                moved[stain] = replace(slide, root=root, path=relative)
+        if moved != dict(case.slides):
+            folder.save_case(replace(case, slides=moved))
+    missing = tuple((case.name, slide.stain) for case, slide in lost if (case.name, slide.stain) not in found)
     progress(1.0, 1.0, f"found {len(found)} of {len(lost)}")
-    return Relocated(tuple(found), missing)
+    return Relocated(tuple((*key, path) for key, path in found.items()), missing)
+
+
+def _bind_roots(folder: StudyFolder, lost: Sequence[tuple[Slide, Path | None]], folders: Sequence[Path]) -> None:
+    """Where a whole root has moved, say its new place in this machine's file and leave the study as it is.
+
+    So a study on a shared disk keeps working on the other machines that know its roots.
+    """
+    for slide, path in lost:
+        place = known_roots().get(slide.root)
+        if path is None or slide.root not in folder.study.roots[1:] or (place is not None and place.is_dir()):
+            continue
+        if path.as_posix().endswith(f"/{slide.path}"):
+            base = Path(path.as_posix().removesuffix(slide.path))
+            if any(base.is_relative_to(named.resolve()) for named in folders):
+                folder.confirm_root(slide.root, base)
 
 
 def placed(folder: StudyFolder, path: Path, allowed: Sequence[Path]) -> tuple[str, str]:
@@ -283,7 +301,7 @@ def _copy_in(source: Path, slide: Slide, case: str, study: Path, progress: Progr
     if target.exists():
         if _same(slides.fingerprint(target), slide.fingerprint):
             return replace(slide, root=".", path=target.relative_to(study).as_posix())
-        target = target.with_name(f"{safe_name(slide.stain)}-{secrets.token_hex(4)}-{name}")
+        target = target.with_name(f"{safe_name(slide.stain)}-{slide.fingerprint.ends_sha256[:8]}-{name}")
     with disk_errors(target):
         target.parent.mkdir(parents=True, exist_ok=True)
     for piece in _parts_of(source)[1:]:

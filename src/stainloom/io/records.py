@@ -118,11 +118,11 @@ def study_from(content: dict[str, Any], path: Path) -> Study:
     refuse_newer(content, path)
     record = checked(StudyRecord, content, path)
     odd = [name for name in record.roots if name != "." and safe_name(name) != name]
-    if odd or record.roots.count(".") != 1 or len(set(record.roots)) != len(record.roots):
+    if odd or record.roots[0] != "." or len(set(record.roots)) != len(record.roots):
         raise CaseError(
             f"{path.name} names its slide folders wrongly",
             slide=path.name,
-            expected="'.', and plain names, each once",
+            expected="'.' first, then plain names, each once",
             found=", ".join(repr(name) for name in record.roots[:10]),
             next=f"correct {path}",
         )

@@ -92,7 +92,7 @@ def rows_of_csv(
                 said.get("block") or case,
                 _stain(said.get("stain", ""), study, path, number),
                 _file(said.get("path", ""), path, number),
-                _number(said.get("um_per_px", ""), path, number) or um_per_px,
+                _number(said["um_per_px"], path, number) if said.get("um_per_px") else um_per_px,
             )
         )
     if not rows:
@@ -156,9 +156,7 @@ def _file(said: str, path: Path, number: int) -> Path:
     return found
 
 
-def _number(said: str, path: Path, number: int) -> float | None:
-    if not said:
-        return None
+def _number(said: str, path: Path, number: int) -> float:
     try:
         return float(said.replace(",", "."))
     except ValueError as error:
