@@ -1,0 +1,102 @@
+"""A trained run and a training that is under way: what both are, as plain data without torch; no files."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stainloom.case.lesions import LesionClass
+
+Outcome = Literal["learned", "did not learn"]
+Arrays = Mapping[str, NDArray[Any]]
+
+
+@dataclass(frozen=True, eq=False)
+class TrainState:
+    """A training between two batches, complete: going on from it equals never having stopped, bit for bit.
+
+    Attributes
+    ----------
+    arrays
+        Weights, moments of the optimiser, best weights so far, order of samples, generator state; by name.
+    facts
+        Everything else, JSON: settings, counts, figures so far.
+    """
+
+    arrays: Arrays
+    facts: Mapping[str, Any]
+
+
+@dataclass(frozen=True, eq=False)
+class Run:
+    """A trained network with all that is needed to apply it and to say where it came from.
+
+    Attributes
+    ----------
+    stains
+        Names, in the order of the network's branches.
+    classes
+        What it tells apart, in the order of its outputs.
+    settings
+        The settings of the training, as JSON.
+    size_px, um_per_px
+        Side of a patch in px, and its scale.
+    mean, std
+        Of the training pixels (0 to 255), (stains, channels) float32; one channel where the run is gray.
+    weights
+        By name, float32.
+    outcome
+        A run that did not learn is kept for its record and refused for prediction.
+    figures
+        What was measured, JSON.
+    history
+        One row an epoch, numbers by name.
+    patchset
+        Id of the patch set.
+    seed, threads
+        Both together determine the weights.
+    simulated
+        Whether the slides were made by the program.
+    one_patient
+        Whether training and test share a patient: such a run proves nothing about others.
+    normalized
+        Whether the patches were colour-normalized; prediction must see the same.
+    versions
+        Of the programs that made it.
+    id
+        Name of its folder; empty until it is saved.
+    """
+
+    stains: tuple[str, ...]
+    classes: tuple[LesionClass, ...]
+    settings: Mapping[str, Any]
+    size_px: int
+    um_per_px: float
+    mean: NDArray[np.float32]
+    std: NDArray[np.float32]
+    weights: Arrays
+    outcome: Outcome
+    figures: Mapping[str, Any]
+    history: tuple[Mapping[str, float], ...]
+    patchset: str
+    seed: int
+    threads: int
+    simulated: bool
+    one_patient: bool
+    normalized: bool
+    versions: Mapping[str, str] = field(default_factory=dict)
+    id: str = ""
+
+    @property
+    def channels(self) -> int:
+        """3 for colour, 1 for gray."""
+        return int(self.mean.shape[1])
+
+    @property
+    def class_ids(self) -> NDArray[np.uint8]:
+        """Ids of the classes, in the order of the outputs."""
+        return np.array([lesion.id for lesion in self.classes], np.uint8)

@@ -1,0 +1,672 @@
+"""Training of the network over the stains: can be paused, stopped and taken up again bit for bit."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import math
+import platform
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional
+
+import stainloom
+from stainloom.case.lesions import LesionClass
+from stainloom.case.run import Arrays, Outcome, Run, TrainState
+from stainloom.errors import ModelError
+from stainloom.model.dataset import TRAIN, VALIDATION, Patches, Samples, fit_scaling
+from stainloom.model.fusion import StainNetwork
+from stainloom.model.metrics import accuracy, balanced_accuracy, confusion
+from stainloom.model.settings import TrainSettings, settings_from, settings_json, thread_count
+from stainloom.progress import Cancelled, Progress, silent
+
+_log = logging.getLogger(__name__)
+
+Control = Callable[[], Literal["go", "pause", "cancel"]]
+
+_PAUSE_S = 0.05
+_BETAS, _EPSILON = (0.9, 0.999), 1e-8
+_VALIDATION_BATCH = 256
+# Below the loss of the class mix by more than chance: three standard errors, and a hundredth of it.
+_ERRORS_LEAST, _GAIN_LEAST = 3.0, 0.01
+# Limits may be raised when a training is taken up again, and another thread count is no other training.
+_MAY_CHANGE = {
+    "most_epochs",
+    "most_passes",
+    "minutes",
+    "patience_epochs",
+    "learn_epochs",
+    "threads",
+    "save_minutes",
+    "memory_mb",
+}
+
+
+@dataclass(frozen=True)
+class EpochFigures:
+    """One line of metrics.
+
+    Attributes
+    ----------
+    epoch
+        From 1.
+    passes
+        Samples shown since the start.
+    rate
+        Step size at its end.
+    train_loss
+        Mean over the epoch, with dropout.
+    validation_loss, validation_accuracy, validation_balanced_accuracy
+        After the epoch.
+    prior_loss
+        Validation loss of a guess by the class mix of the training set.
+    best
+        Whether these are the best weights so far.
+    seconds
+        Since the start, pauses left out.
+    """
+
+    epoch: int
+    passes: int
+    rate: float
+    train_loss: float
+    validation_loss: float
+    validation_accuracy: float
+    validation_balanced_accuracy: float
+    prior_loss: float
+    best: bool
+    seconds: float
+
+
+@dataclass(frozen=True, eq=False)
+class TrainResult:
+    """What a training gave.
+
+    Attributes
+    ----------
+    outcome
+        `learned`, or `did not learn`: such weights are no result.
+    weights
+        The best by validation loss, float32 by name.
+    figures
+        What was measured, JSON.
+    history
+        One row an epoch.
+    mean, std
+        (stains, channels), of the training pixels.
+    stains, classes
+        In the order of branches and outputs.
+    settings
+        As they were used.
+    size_px
+        Side of a patch.
+    seed, threads
+        Both together determine the weights.
+    """
+
+    outcome: Outcome
+    weights: Arrays
+    figures: Mapping[str, Any]
+    history: tuple[Mapping[str, float], ...]
+    mean: NDArray[np.float32]
+    std: NDArray[np.float32]
+    stains: tuple[str, ...]
+    classes: tuple[LesionClass, ...]
+    settings: TrainSettings
+    size_px: int
+    seed: int
+    threads: int
+
+    def run(
+        self, *, um_per_px: float, patchset: str, simulated: bool, one_patient: bool = False, normalized: bool = False
+    ) -> Run:
+        """The run to save; see `Run` for what only the caller knows."""
+        return Run(
+            stains=self.stains,
+            classes=self.classes,
+            settings=settings_json(self.settings),
+            size_px=self.size_px,
+            um_per_px=um_per_px,
+            mean=self.mean,
+            std=self.std,
+            weights=self.weights,
+            outcome=self.outcome,
+            figures=self.figures,
+            history=self.history,
+            patchset=patchset,
+            seed=self.seed,
+            threads=self.threads,
+            simulated=simulated,
+            one_patient=one_patient,
+            normalized=normalized,
+            versions={
+                "stainloom": stainloom.__version__,
+                "torch": str(torch.__version__),
+                "numpy": np.__version__,
+                "python": platform.python_version(),
+            },
+        )
+
+
+def _go() -> Literal["go"]:
+    return "go"
+
+
+def _nobody(_: EpochFigures) -> None:
+    return None
+
+
+def train(
+    patches: Patches,
+    settings: TrainSettings,
+    *,
+    state: TrainState | None = None,
+    save_state: Callable[[TrainState], None] | None = None,
+    on_epoch: Callable[[EpochFigures], None] = _nobody,
+    control: Control = _go,
+    progress: Progress = silent,
+) -> TrainResult:
+    """Train the specification's network on a patch set.
+
+    Parameters
+    ----------
+    patches
+        With samples of the sets `train` and `validation`.
+    settings
+        See `TrainSettings`.
+    state
+        Take this training up again; `ModelError` where it belongs to other patches or settings.
+    save_state
+        Gets the state at ends of epochs (`save_minutes` apart), on pause and on cancel.
+    on_epoch
+        Gets each line of metrics.
+    control
+        Asked after every batch: `go`, `pause` (asked again until it says otherwise) or `cancel`.
+
+    Returns
+    -------
+    The best weights by validation loss. A result whose outcome is `did not learn` must not be used.
+
+    Raises
+    ------
+    Cancelled
+        By `control` or `progress`; the state has been saved.
+    ModelError
+        Where patches and settings do not make a training, naming the reason.
+
+    Notes
+    -----
+    Adam at 0.001 on standardised input behind a linear warm-up: without either the network of the specification falls to
+    chance. A plateau of the validation loss ends the training only once that loss is below what the class mix alone
+    gives; a training that never gets there did not learn. Same seed and same number of threads: same weights, bit for bit.
+
+    References
+    ----------
+    D. P. Kingma, J. Ba, Adam, ICLR 2015, arXiv 1412.6980.
+    """
+    settings = settings_from(settings_json(settings))
+    threads = thread_count(settings.threads)
+    with computing(threads):
+        training = _Training(patches, settings, threads)
+        if state is not None:
+            training.resume(state)
+        try:
+            _epochs(training, save_state, on_epoch, control, progress)
+        except Cancelled:
+            if save_state is not None and training.between_batches:
+                save_state(training.state())
+            raise
+        return training.result()
+
+
+@contextmanager
+def computing(threads: int) -> Iterator[None]:
+    """So many threads and a generator of one's own; afterwards everything is as before."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        with torch.random.fork_rng(devices=[]):
+            yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def _epochs(
+    training: _Training,
+    save_state: Callable[[TrainState], None] | None,
+    on_epoch: Callable[[EpochFigures], None],
+    control: Control,
+    progress: Progress,
+) -> None:
+    while training.stopped is None:
+        while not training.epoch_over:
+            training.step()
+            progress(*training.share(), training.line())
+            _obey(training, save_state, control, progress)
+        on_epoch(training.close_epoch())
+        if save_state is not None and training.save_due:
+            save_state(training.state())
+        progress(*training.share(), training.line())
+
+
+def _obey(
+    training: _Training, save_state: Callable[[TrainState], None] | None, control: Control, progress: Progress
+) -> None:
+    wish = control()
+    if wish == "pause":
+        with training.resting():
+            if save_state is not None:
+                save_state(training.state())
+            while wish == "pause":
+                progress(*training.share(), "paused")
+                time.sleep(_PAUSE_S)
+                wish = control()
+    if wish == "cancel":
+        raise Cancelled
+
+
+class _Training:
+    """Network, optimiser and counts of one training; the state between two batches is complete."""
+
+    def __init__(self, patches: Patches, settings: TrainSettings, threads: int) -> None:
+        self.settings, self.threads = settings, threads
+        stains = tuple(patches.stain_names) if settings.stains is None else settings.stains
+        memory = settings.memory_mb * 1_000_000
+        self.train = Samples(patches, patches.indices(TRAIN, settings.augmented), stains, memory)
+        self.classes = _classes(patches, self.train)
+        self.validation = Samples(patches, self._validation_indices(patches), stains, memory)
+        self.targets, self.validation_targets = self._targets()
+        self.prior = np.bincount(self.targets, minlength=len(self.classes)) / len(self.targets)
+        self.scaling = fit_scaling(self.train, settings.gray, np.random.default_rng([settings.seed, 3]))
+        torch.manual_seed(settings.seed)
+        self.network = StainNetwork(
+            len(stains),
+            len(self.classes),
+            1 if settings.gray else 3,
+            self.train.size_px,
+            features=settings.features,
+            dropout=settings.dropout,
+            backbone=settings.backbone,
+            fusion=settings.fusion,
+        ).to(memory_format=torch.channels_last)
+        self.adam = torch.optim.Adam(
+            self.network.parameters(), lr=settings.rate, betas=_BETAS, eps=_EPSILON, fused=True
+        )
+        self.rng = np.random.default_rng([settings.seed, 0])
+        self.order = np.zeros(0, np.int64)
+        self.place = self.passes = self.steps = self.epoch = self.epoch_seen = self.stale = 0
+        self.loss_sum = 0.0
+        self.best_loss, self.best_epoch, self.learned = math.inf, 0, False
+        self.best: dict[str, Tensor] = {}
+        self.history: list[dict[str, float]] = []
+        self.stopped: str | None = None
+        self.between_batches = True
+        self.seconds = 0.0
+        self._since = self._saved = time.monotonic()
+
+    def _validation_indices(self, patches: Patches) -> NDArray[np.int64]:
+        found = np.asarray(patches.indices(VALIDATION, False), np.int64)
+        ids = [lesion.id for lesion in self.classes]
+        found = found[np.isin(np.asarray(patches.labels)[found], ids)]
+        if len(found) == 0:
+            raise ModelError(
+                "there is nothing to validate on",
+                expected="validation samples of the classes that are trained",
+                found="none",
+                next="export patches of more patients, so that each set gets some",
+            )
+        most = self.settings.validation_samples
+        if len(found) > most:
+            rng = np.random.default_rng([self.settings.seed, 2])
+            found = np.sort(rng.choice(found, most, replace=False))
+        return found
+
+    def _targets(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Places of the classes, for training and validation; in random order for the control."""
+        places = np.full(256, -1, np.int64)
+        places[[lesion.id for lesion in self.classes]] = np.arange(len(self.classes))
+        training, validation = places[self.train.labels], places[self.validation.labels]
+        if self.settings.control == "shuffled labels":
+            rng = np.random.default_rng([self.settings.seed, 1])
+            training, validation = rng.permutation(training), rng.permutation(validation)
+        return training, validation
+
+    # Steps
+
+    @property
+    def epoch_length(self) -> int:
+        return self.settings.epoch_samples or len(self.train)
+
+    @property
+    def epoch_over(self) -> bool:
+        return self.epoch_seen >= self.epoch_length or self._budget_spent()
+
+    def _budget_spent(self) -> bool:
+        limits = self.settings
+        passes_spent = limits.most_passes > 0 and self.passes >= limits.most_passes
+        return passes_spent or (limits.minutes > 0 and self._elapsed() >= limits.minutes * 60)
+
+    def _elapsed(self) -> float:
+        return self.seconds + time.monotonic() - self._since
+
+    @contextmanager
+    def resting(self) -> Iterator[None]:
+        """Time in here does not count as training."""
+        self.seconds = self._elapsed()
+        try:
+            yield
+        finally:
+            self._since = time.monotonic()
+
+    def _rate(self) -> float:
+        """Step size of the coming step."""
+        settings = self.settings
+        rate = settings.rate * min(1.0, (self.steps + 1) / settings.warmup_steps if settings.warmup_steps else 1.0)
+        if settings.cool_down:
+            warm = min(settings.warmup_steps * settings.batch, settings.most_passes - 1)
+            share = (self.passes - warm) / (settings.most_passes - warm)
+            rate *= 0.5 * (1 + math.cos(math.pi * min(1.0, max(0.0, share))))
+        return rate
+
+    def _next_places(self) -> NDArray[np.int64]:
+        if self.place >= len(self.order):
+            self.order, self.place = self.rng.permutation(len(self.train)), 0
+        count = min(self.settings.batch, len(self.order) - self.place, self.epoch_length - self.epoch_seen)
+        if self.settings.most_passes:
+            count = min(count, self.settings.most_passes - self.passes)
+        places = self.order[self.place : self.place + count]
+        self.place += count
+        return places
+
+    def step(self) -> None:
+        """One batch."""
+        self.between_batches = False
+        self.network.train()
+        places = self._next_places()
+        values, present = self.scaling.apply(*self.train.batch(places))
+        for group in self.adam.param_groups:
+            group["lr"] = self._rate()
+        output = self.network(values, present)
+        loss = functional.cross_entropy(output.logits, torch.from_numpy(self.targets[places]))
+        value = float(loss.detach())
+        if not math.isfinite(value):
+            raise ModelError(
+                "the training loss is no longer a number",
+                found=f"{value} after {self.passes} samples",
+                next="train with a smaller rate or a longer warm-up",
+            )
+        self.adam.zero_grad(set_to_none=True)
+        torch.autograd.backward(loss)
+        self.adam.step()
+        self.loss_sum += value * len(places)
+        self.passes += len(places)
+        self.epoch_seen += len(places)
+        self.steps += 1
+        self.between_batches = True
+
+    # Epochs
+
+    def close_epoch(self) -> EpochFigures:
+        """Look at the validation set, keep the best weights, decide whether to go on."""
+        losses, matrix = self._validate()
+        loss = float(losses.mean())
+        prior = -np.log(self.prior[self.validation_targets])
+        better = loss < self.best_loss
+        self.epoch += 1
+        if better:
+            self.best = {name: value.detach().clone() for name, value in self.network.state_dict().items()}
+            self.best_loss, self.best_epoch, self.stale = loss, self.epoch, 0
+            self.learned = _beats(prior - losses, float(prior.mean()))
+        elif self.learned:
+            self.stale += 1
+        figures = EpochFigures(
+            epoch=self.epoch,
+            passes=self.passes,
+            rate=float(self.adam.param_groups[0]["lr"]),
+            train_loss=self.loss_sum / max(1, self.epoch_seen),
+            validation_loss=loss,
+            validation_accuracy=accuracy(matrix),
+            validation_balanced_accuracy=balanced_accuracy(matrix),
+            prior_loss=float(prior.mean()),
+            best=better,
+            seconds=round(self._elapsed(), 3),
+        )
+        self.history.append({name: float(value) for name, value in asdict(figures).items()})
+        self.epoch_seen, self.loss_sum = 0, 0.0
+        self.stopped = self._reason_to_stop()
+        return figures
+
+    def _validate(self) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+        self.network.eval()
+        losses, calls = [], []
+        with torch.inference_mode():
+            for places, pixels, present in self.validation.batches(_VALIDATION_BATCH):
+                logits = self.network(*self.scaling.apply(pixels, present)).logits
+                target = torch.from_numpy(self.validation_targets[places])
+                losses.append(functional.cross_entropy(logits, target, reduction="none").numpy().astype(np.float64))
+                calls.append(logits.argmax(dim=1).numpy())
+        matrix = confusion(self.validation_targets, np.concatenate(calls), np.arange(len(self.classes)))
+        return np.concatenate(losses), matrix
+
+    def _reason_to_stop(self) -> str | None:
+        if self.learned and self.stale >= self.settings.patience_epochs:
+            return "plateau of the validation loss"
+        if not self.learned and self.epoch >= self.settings.learn_epochs:
+            return f"not below the loss of the class mix after {self.epoch} epochs"
+        if self.epoch >= self.settings.most_epochs:
+            return "most_epochs reached"
+        return "most_passes or minutes reached" if self._budget_spent() else None
+
+    def share(self) -> tuple[float, float]:
+        """How far it is, by the limit that is nearest."""
+        settings = self.settings
+        shares = [(self.epoch + self.epoch_seen / self.epoch_length) / settings.most_epochs]
+        if settings.most_passes:
+            shares.append(self.passes / settings.most_passes)
+        if settings.minutes:
+            shares.append(self._elapsed() / (settings.minutes * 60))
+        return (min(1.0, max(shares)), 1.0)
+
+    def line(self) -> str:
+        """One line for the user."""
+        if not self.history:
+            return f"training, epoch {self.epoch + 1}"
+        last = self.history[-1]
+        return (
+            f"training, epoch {self.epoch + 1}, validation loss {last['validation_loss']:.3f} "
+            f"(class mix {last['prior_loss']:.3f}), balanced accuracy {last['validation_balanced_accuracy']:.2f}"
+        )
+
+    # State
+
+    @property
+    def save_due(self) -> bool:
+        return time.monotonic() - self._saved >= self.settings.save_minutes * 60
+
+    def _belongs_to(self) -> str:
+        """Hash of what the training learns from."""
+        digest = hashlib.sha256()
+        for samples in (self.train, self.validation):
+            for array in (samples.indices, samples.labels.astype(np.int64), samples.present):
+                digest.update(np.ascontiguousarray(array).tobytes())
+        digest.update(self.scaling.mean.tobytes() + self.scaling.std.tobytes())
+        digest.update("\n".join([*self.train.stains, *(str(lesion.id) for lesion in self.classes)]).encode())
+        return digest.hexdigest()
+
+    def state(self) -> TrainState:
+        """Everything that is needed to go on, copied."""
+        self._saved = time.monotonic()
+        arrays = {f"weights.{name}": _copy(value) for name, value in self.network.state_dict().items()}
+        arrays |= {f"best.{name}": _copy(value) for name, value in self.best.items()}
+        for name, parameter in self.network.named_parameters():
+            for key, value in self.adam.state.get(parameter, {}).items():
+                arrays[f"adam.{key}.{name}"] = _copy(value)
+        arrays["order"] = self.order.copy()
+        arrays["torch_rng"] = _copy(torch.get_rng_state())
+        facts = {
+            "settings": settings_json(self.settings),
+            "threads": self.threads,
+            "belongs_to": self._belongs_to(),
+            "rng": _generator_facts(self.rng),
+            "counts": {name: getattr(self, name) for name in _COUNTS},
+            "loss_sum": self.loss_sum,
+            "best_loss": self.best_loss if self.best else None,
+            "learned": self.learned,
+            "stopped": self.stopped,
+            "seconds": self._elapsed(),
+            "history": list(self.history),
+        }
+        return TrainState(arrays, facts)
+
+    def resume(self, state: TrainState) -> None:
+        """Go on where a state was taken."""
+        facts, arrays = state.facts, state.arrays
+        try:
+            self._check_state(facts)
+            own = self.network.state_dict()
+            _fill(own, arrays, "weights.")
+            if facts["best_loss"] is not None:
+                self.best = {name: torch.empty_like(value) for name, value in own.items()}
+                _fill(self.best, arrays, "best.")
+                self.best_loss = float(facts["best_loss"])
+            for name, parameter in self.network.named_parameters():
+                if f"adam.step.{name}" in arrays:
+                    moments = {"step": torch.tensor(0.0)}
+                    moments |= {key: torch.zeros_like(parameter) for key in ("exp_avg", "exp_avg_sq")}
+                    _fill({f"{key}.{name}": value for key, value in moments.items()}, arrays, "adam.")
+                    self.adam.state[parameter] = moments
+            self.order = np.array(arrays["order"], np.int64)
+            if np.any(np.sort(self.order) != np.arange(len(self.order))) or len(self.order) not in (0, len(self.train)):
+                raise ValueError("the order of samples names other samples")
+            torch.set_rng_state(torch.from_numpy(np.array(arrays["torch_rng"], np.uint8)))
+            _set_generator(self.rng, facts["rng"])
+            for name in _COUNTS:
+                setattr(self, name, int(facts["counts"][name]))
+            self.loss_sum, self.learned = float(facts["loss_sum"]), bool(facts["learned"])
+            self.seconds, self._since = float(facts["seconds"]), time.monotonic()
+            self.history = [dict(row) for row in facts["history"]]
+        except (KeyError, TypeError, ValueError, RuntimeError) as error:
+            raise ModelError(
+                "the saved state of this training is not whole",
+                found=f"{type(error).__name__}: {error}",
+                next="start the training anew",
+            ) from error
+        # Limits may have been raised: ask again whether it is over.
+        self.stopped = self._reason_to_stop() if self.epoch and not self.epoch_seen else None
+
+    def _check_state(self, facts: Mapping[str, Any]) -> None:
+        mine, theirs = settings_json(self.settings), facts["settings"]
+        for name in sorted(set(mine) - _MAY_CHANGE):
+            if mine[name] != theirs.get(name):
+                raise ModelError(
+                    f"this training was started with another {name}",
+                    expected=f"{name} {theirs.get(name)}",
+                    found=str(mine[name]),
+                    next="start anew, or resume with the old settings",
+                )
+        if facts["belongs_to"] != self._belongs_to():
+            raise ModelError(
+                "this training was started on other patches",
+                next="start anew, or resume with the patch set it was started on",
+            )
+        if facts["threads"] != self.threads:
+            _log.warning(
+                "resumed with %s threads, started with %s: not the same bit for bit", self.threads, facts["threads"]
+            )
+
+    def result(self) -> TrainResult:
+        """The best weights, and how good they are."""
+        best = self.history[self.best_epoch - 1]
+        outcome: Outcome = "learned" if self.learned else "did not learn"
+        figures = {
+            "stopped": self.stopped,
+            "epochs": self.epoch,
+            "passes": self.passes,
+            "seconds": round(self._elapsed(), 1),
+            "samples_per_second": round(self.passes / max(self._elapsed(), 1e-9), 1),
+            "best_epoch": self.best_epoch,
+            **{name: best[name] for name in ("validation_loss", "validation_accuracy", "validation_balanced_accuracy")},
+            "prior_loss": best["prior_loss"],
+            "chance": 1 / len(np.unique(self.validation_targets)),
+            "train_samples": len(self.train),
+            "validation_samples": len(self.validation),
+            "train_patients": len(np.unique(self.train.patients)),
+            "validation_patients": len(np.unique(self.validation.patients)),
+            "control": self.settings.control,
+        }
+        if outcome == "did not learn":
+            _log.warning("the training did not learn: %s", self.stopped)
+        return TrainResult(
+            outcome=outcome,
+            weights={name: _copy(value) for name, value in self.best.items()},
+            figures=figures,
+            history=tuple(self.history),
+            mean=self.scaling.mean,
+            std=self.scaling.std,
+            stains=self.train.stains,
+            classes=self.classes,
+            settings=self.settings,
+            size_px=self.train.size_px,
+            seed=self.settings.seed,
+            threads=self.threads,
+        )
+
+
+_COUNTS = ("place", "passes", "steps", "epoch", "epoch_seen", "stale", "best_epoch")
+
+
+def _classes(patches: Patches, samples: Samples) -> tuple[LesionClass, ...]:
+    """The classes that the training set has, in the order of the patch set."""
+    there = set(np.unique(samples.labels).tolist()) if len(samples) else set()
+    classes = tuple(lesion for lesion in patches.classes if lesion.id in there)
+    unknown = sorted(there - {lesion.id for lesion in patches.classes})
+    if unknown:
+        raise ModelError("the patches carry a class that the patch set does not name", found=f"class {unknown[0]}")
+    if len(classes) < 2:
+        raise ModelError(
+            "there is nothing to tell apart",
+            expected="training patches of at least two lesion classes",
+            found=", ".join(lesion.short for lesion in classes) or "no training patches",
+            next="paint a second class, or export patches of more patients",
+        )
+    return classes
+
+
+def _beats(gains: NDArray[np.float64], prior: float) -> bool:
+    """Whether gains over the class mix (loss per sample) are more than chance."""
+    error = float(gains.std()) / math.sqrt(len(gains))
+    return float(gains.mean()) > max(_ERRORS_LEAST * error, _GAIN_LEAST * prior)
+
+
+def _generator_facts(rng: np.random.Generator) -> dict[str, Any]:
+    """State of a generator as JSON: its 128-bit numbers as text, since JSON's readers may round them."""
+    state: Mapping[str, Any] = rng.bit_generator.state
+    words = {name: f"{value:x}" for name, value in state["state"].items()}
+    return {**state, "state": words}
+
+
+def _set_generator(rng: np.random.Generator, facts: Mapping[str, Any]) -> None:
+    words = {name: int(value, 16) for name, value in facts["state"].items()}
+    rng.bit_generator.state = {**facts, "state": words}
+
+
+def _copy(value: Tensor) -> NDArray[Any]:
+    return np.array(value.detach().numpy(), order="C")
+
+
+def _fill(into: Mapping[str, Tensor], arrays: Arrays, prefix: str) -> None:
+    """Copy stored arrays into tensors of the same names and shapes."""
+    for name, tensor in into.items():
+        stored = arrays[prefix + name]
+        if tuple(stored.shape) != tuple(tensor.shape):
+            raise ValueError(f"{name} has shape {tuple(stored.shape)}, not {tuple(tensor.shape)}")
+        with torch.no_grad():
+            tensor.copy_(torch.from_numpy(np.array(stored)))
