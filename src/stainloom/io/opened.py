@@ -167,6 +167,7 @@ class TiledSlide(ABC):
     def __init__(self, path: Path, levels: Sequence[StoredLevel], cache: TileCache) -> None:
         self._path = path
         self._cache = cache
+        self._owner = object()  # not self: the cache must not keep a slide alive
         self._stored = len(levels)
         self._levels = (*levels, *_halved_levels(levels[-1]))
         self._guard = OpenGuard(path.name)
@@ -221,10 +222,10 @@ class TiledSlide(ABC):
 
     def _tile(self, level: int, row: int, col: int, place: Box) -> Pixels:
         if level < self._stored:
-            return self._cache.get((self, level, row, col), lambda: self._decode(level, row, col, place))
+            return self._cache.get((self._owner, level, row, col), lambda: self._decode(level, row, col, place))
         finer = Box(2 * place.row, 2 * place.col, 2 * place.rows, 2 * place.cols)
         finer = finer.intersect(whole(self._levels[level - 1].size))
-        return self._cache.get((self, level, row, col), lambda: halve(self._read(level - 1, finer)))
+        return self._cache.get((self._owner, level, row, col), lambda: halve(self._read(level - 1, finer)))
 
     @abstractmethod
     def _decode(self, level: int, row: int, col: int, place: Box) -> Pixels:
@@ -238,7 +239,7 @@ class TiledSlide(ABC):
         """Give the file back, once those who read have ended, and drop its tiles from the cache."""
         if self._guard.close():
             self._release()
-            self._cache.forget(self)
+            self._cache.forget(self._owner)
 
     def __enter__(self) -> Self:
         return self

@@ -43,9 +43,9 @@ def open_picture(path: Path, cache: TileCache, um_per_px: float | Scale | None, 
     SlideError
         When it is damaged, cut short, larger than 400 Mpx, has 16 bits a channel, or no um per px is given.
     """
-    _header(path, stain)
+    size, _ = _header(path, stain)
     scale = stated_scale(um_per_px, None, path, stain, "a picture without one")
-    return PictureSlide(path, ArrayPyramid(_decode(path, stain), scale))
+    return PictureSlide(path, ArrayPyramid(_decode(path, size, stain), scale))
 
 
 class PictureSlide:
@@ -196,7 +196,7 @@ def _png_header(head: bytes) -> Size:
     return Size(int.from_bytes(head[20:24], "big"), int.from_bytes(head[16:20], "big"))
 
 
-def _decode(path: Path, stain: str | None) -> Pixels:
+def _decode(path: Path, size: Size, stain: str | None) -> Pixels:
     data = path.read_bytes()
     try:
         if data.startswith(_PNG):
@@ -205,6 +205,8 @@ def _decode(path: Path, stain: str | None) -> Pixels:
             pixels = imagecodecs.jpeg8_decode(data)
         else:
             raise ValueError("a JPEG that ends before its end")
+        if pixels.shape[:2] != size.shape or pixels.dtype != np.uint8:
+            raise ValueError(f"a picture of {pixels.shape[1]} x {pixels.shape[0]} px, {pixels.dtype}")
     except Exception as error:  # each codec has an exception class of its own
         raise _broken(path, stain, f"{type(error).__name__}: {error}") from error
     if pixels.ndim == 2:

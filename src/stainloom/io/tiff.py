@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import errno
 import os
-import re
 import tempfile
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import IO, Any
-from xml.sax.saxutils import escape
 
 import imagecodecs
 import numpy as np
@@ -18,6 +15,8 @@ import tifffile
 
 from stainloom.errors import SlideError
 from stainloom.geometry import Box, Pixels, Scale, Size, as_scale, halve
+from stainloom.io.files import disk_errors
+from stainloom.io.omexml import write_ome
 from stainloom.io.opened import OVERVIEW_PX, SlideFacts, StoredLevel, TiledSlide, level_scale, stated_scale
 from stainloom.io.openslide import OWN_FORMATS, format_of
 from stainloom.io.picture import jpeg_header, on_white
@@ -25,8 +24,7 @@ from stainloom.io.tiffpages import COMPRESSIONS, TiffHeader, TiffLevel, compress
 from stainloom.io.tiles import TileCache
 from stainloom.progress import Progress, silent
 
-_JPEG = 7
-_STRIP_PX = 8_000_000
+_STRIP_PX = 4_000_000
 
 
 def opens(path: Path, head: bytes) -> bool:
@@ -84,49 +82,52 @@ class TiffSlide(TiledSlide):
     def _decode(self, level: int, row: int, col: int, place: Box) -> Pixels:
         table = self._tables[level]
         index = row * table.across + col
-        if table.page.planarconfig != 2:
-            return _as_rgb(self._segment(table, index, place), table.page)
-        planes = [
-            self._segment(table, index + plane * table.segments, place) for plane in range(table.page.samplesperpixel)
-        ]
-        return _as_rgb(np.concatenate(planes, axis=-1), table.page)
+        if table.planes == 1:
+            return _as_rgb(self._segment(table, index, place), table)
+        planes = [self._segment(table, index + plane * table.segments, place) for plane in range(table.planes)]
+        return _as_rgb(np.concatenate(planes, axis=-1), table)
 
     def _segment(self, table: TiffLevel, index: int, place: Box) -> Pixels:
-        """One tile or strip of one plane as stored, cut to its place: (rows, cols, samples)."""
-        page = table.page
-        samples = 1 if page.planarconfig == 2 else page.samplesperpixel
-        count = page.databytecounts[index]
-        if count == 0:  # a tile left out by the writer: no tissue there
-            return np.full((*place.shape, samples), 0 if page.photometric == 0 else 255, np.uint8)
-        data = self._bytes_at(page.dataoffsets[index], count)
+        """One tile or strip of one plane as stored, cut to its place: (rows, cols, channels of the plane)."""
+        samples = table.samples // table.planes
+        count = int(table.counts[index])
+        if count == 0:  # left out by the writer: no tissue there
+            return np.full((*place.shape, samples), 0 if table.photometric == 0 else 255, np.uint8)
+        data = self._bytes_at(int(table.offsets[index]), count)
         try:
-            if page.compression == _JPEG:
+            if table.jpeg:
                 _check_jpeg(data, table.segment, samples)
-            decoded = table.decode(data, index, jpegtables=page.jpegtables)[0]
+            decoded = table.decode(data, index)
         except Exception as error:  # codecs have an exception class each; what they say goes into the message
             raise self._damaged(place, f"{type(error).__name__}: {error}") from error
-        pixels = np.asarray(decoded)[0, : place.rows, : place.cols]
+        pixels = decoded[: place.rows, : place.cols]
         if pixels.shape != (*place.shape, samples) or pixels.dtype != np.uint8:
-            raise self._damaged(place, f"a tile of {decoded.shape[2]} x {decoded.shape[1]} px")
+            raise self._damaged(place, f"a tile of {decoded.shape[1]} x {decoded.shape[0]} px")
         return pixels
 
     def _bytes_at(self, offset: int, count: int) -> bytes:
-        if hasattr(os, "pread"):
-            data = os.pread(self._file.fileno(), count, offset)
-        else:  # Windows
-            with self._seek:
-                self._file.seek(offset)
-                data = self._file.read(count)
+        try:
+            if hasattr(os, "pread"):
+                data = os.pread(self._file.fileno(), count, offset)
+            else:  # Windows
+                with self._seek:
+                    self._file.seek(offset)
+                    data = self._file.read(count)
+        except OSError as error:  # a network share that went away, a disk that fails
+            raise self._unread(offset, count, error.strerror or str(error)) from error
         if len(data) < count:
-            raise SlideError(
-                "This slide is cut short",
-                slide=self.path.name,
-                stain=self._stain,
-                expected=f"{count} bytes of a tile at byte {offset}",
-                found=f"{len(data)}",
-                next="copy the file again from its source",
-            )
+            raise self._unread(offset, count, f"{len(data)} bytes: the file has become shorter")
         return data
+
+    def _unread(self, offset: int, count: int, found: str) -> SlideError:
+        return SlideError(
+            "A tile of this slide cannot be read from the disk",
+            slide=self.path.name,
+            stain=self._stain,
+            expected=f"{count} bytes at byte {offset}",
+            found=found,
+            next="check that the disk is connected, or copy the file again from its source",
+        )
 
     def _damaged(self, place: Box, found: str) -> SlideError:
         return SlideError(
@@ -148,14 +149,14 @@ def _check_jpeg(data: bytes, most: Size, samples: int) -> None:
         raise ValueError("a JPEG without its end")
 
 
-def _as_rgb(pixels: Pixels, page: Any) -> Pixels:
+def _as_rgb(pixels: Pixels, table: TiffLevel) -> Pixels:
     """Stored samples as contiguous RGB: gray tripled, transparency laid on white."""
-    colours = 3 if page.photometric in (2, 6) else 1
+    colours = 3 if table.photometric in (2, 6) else 1
     colour = pixels[..., :colours]
-    if page.photometric == 0:
+    if table.photometric == 0:
         colour = 255 - colour
-    if pixels.shape[2] > colours and any(int(kind) in (1, 2) for kind in page.extrasamples):
-        colour = on_white(colour, pixels[..., colours:], associated=int(page.extrasamples[0]) == 1)
+    if table.transparency in (1, 2):
+        colour = on_white(colour, pixels[..., colours:], associated=table.transparency == 1)
     return np.ascontiguousarray(np.broadcast_to(colour, (*colour.shape[:2], 3)))
 
 
@@ -207,32 +208,18 @@ def write_pyramid(
     bytes: the file holds no time, no name of a program and no random id.
     """
     _check_request(size, tile_px, jpeg_quality)
-    beside = path.with_name(f".{path.name}.{os.getpid()}-{threading.get_ident()}.part")
-    try:
-        try:
-            _write(
-                beside,
-                size,
-                as_scale(um_per_px),
-                _Tiles(size, read_strip, tile_px, jpeg_quality, progress),
-                description,
-            )
-            _sync(beside)
-            os.replace(beside, path)
-            _sync(path.parent)
-            progress(size.rows, size.rows, "writing the slide")
-        finally:
-            beside.unlink(missing_ok=True)
-    except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOENT):
-            raise
-        raise SlideError(
-            "The slide could not be written; nothing was left behind",
-            slide=path.name,
-            expected="a folder that can be written, with room",
-            found=os.strerror(error.errno),
-            next="free some space or choose another folder",
-        ) from error
+    scale = as_scale(um_per_px)
+    tiles = _Tiles(size, read_strip, tile_px, jpeg_quality, progress)
+    with (
+        disk_errors(path, SlideError),
+        tempfile.TemporaryDirectory(prefix=f".{path.name}.", suffix=".part", dir=path.parent) as beside,
+    ):
+        slide = Path(beside) / "slide"
+        _write(slide, size, scale, tiles, description)
+        _sync(slide)
+        progress(size.rows, size.rows, "writing the slide")
+        os.replace(slide, path)
+        _sync(path.parent)
 
 
 def _check_request(size: Size, tile_px: int, jpeg_quality: int | None) -> None:
@@ -258,13 +245,10 @@ def _write(path: Path, size: Size, um_per_px: Scale, tiles: _Tiles, description:
         "metadata": None,
         "software": False,
     }
-    big = size.rows * size.cols * 4 > 2**32 - 2**26
-    with (
-        tempfile.TemporaryDirectory(prefix=f"{path.name}.", dir=path.parent) as spool,
-        tifffile.TiffWriter(path, bigtiff=big, ome=False) as tif,
-    ):
-        xml = _ome_xml(size, um_per_px, description)
-        for level, (each, encoded) in enumerate(tiles.levels(Path(spool))):
+    xml = write_ome(size, um_per_px, description)
+    big = size.rows * size.cols * 6 > 2**32  # classic TIFF ends at 4 GiB; noise in JPEG may need more bytes than pixels
+    with tifffile.TiffWriter(path, bigtiff=big, ome=False) as tif:
+        for level, (each, encoded) in enumerate(tiles.levels(path.parent)):
             per_cm = (1e4 / (um_per_px[1] * 2**level), 1e4 / (um_per_px[0] * 2**level))
             place: dict[str, Any] = {"subfiletype": 1} if level else {"subifds": tiles.count - 1, "description": xml}
             tif.write(encoded, shape=(each.rows, each.cols, 3), resolution=per_cm, **common, **place)
@@ -365,25 +349,6 @@ class _Tiles:
                 tile, level=self.jpeg_quality, colorspace="RGB", outcolorspace="YCBCR", subsampling="444"
             )
         )
-
-
-def _ome_xml(size: Size, um_per_px: Scale, description: str) -> bytes:
-    """OME-XML of one RGB picture, ASCII; without UUID and creator, so that equal slides are equal files."""
-    namespace = "http://www.openmicroscopy.org/Schemas/OME/2016-06"
-    text = re.sub(r"[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]", " ", description)
-    about = f"<Description>{escape(text)}</Description>" if text else ""
-    return (
-        '<?xml version="1.0" encoding="UTF-8"?>'
-        f'<OME xmlns="{namespace}" xmlns:xsi="http://www.w3.org/2001/XMLSchema-instance" '
-        f'xsi:schemaLocation="{namespace} {namespace}/ome.xsd">'
-        f'<Image ID="Image:0">{about}'
-        f'<Pixels ID="Pixels:0" DimensionOrder="XYCZT" Type="uint8" Interleaved="true" '
-        f'SizeX="{size.cols}" SizeY="{size.rows}" SizeC="3" SizeZ="1" SizeT="1" '
-        f'PhysicalSizeX="{um_per_px[1]!r}" PhysicalSizeXUnit="\u00b5m" '
-        f'PhysicalSizeY="{um_per_px[0]!r}" PhysicalSizeYUnit="\u00b5m">'
-        '<Channel ID="Channel:0:0" SamplesPerPixel="3"><LightPath/></Channel>'
-        '<TiffData IFD="0" PlaneCount="1"/></Pixels></Image></OME>'
-    ).encode("ascii", "xmlcharrefreplace")
 
 
 def _sync(path: Path) -> None:

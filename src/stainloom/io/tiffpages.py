@@ -9,23 +9,26 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
-from xml.parsers import expat
 
+import numpy as np
 import tifffile
+from numpy.typing import NDArray
 
 from stainloom.errors import SlideError
 from stainloom.geometry import Scale, Size
+from stainloom.io.omexml import OmeFacts, is_ome, read_ome
 
 MAX_SIDE_PX = 4_000_000
 MAX_SEGMENT_PX = 64_000_000
 MAX_PAGES = 1_000
+JPEG = 7
 COMPRESSIONS = {
     1: "none",
     5: "LZW",
-    7: "JPEG",
+    JPEG: "JPEG",
     8: "deflate",
     32773: "PackBits",
     32946: "deflate",
@@ -33,7 +36,6 @@ COMPRESSIONS = {
 }
 """What is decoded here: each either bounds its output or states its size before decoding. OpenSlide reads further ones."""
 
-_UNITS_UM = {"m": 1e6, "cm": 1e4, "mm": 1e3, "\u00b5m": 1.0, "\u03bcm": 1.0, "um": 1.0, "nm": 1e-3}
 _PLAUSIBLE_UM_PER_PX = (0.05, 20.0)
 
 
@@ -47,16 +49,32 @@ class TiffLevel:
         px.
     segment
         Rows and columns of a tile or strip, px.
-    page
-        The TIFF page.
+    samples
+        Channels stored, transparency included.
+    photometric
+        How the first channels are meant: 0 gray, white is 0; 1 gray; 2 RGB; 6 YCbCr, given out as RGB by the decoder.
+    transparency
+        What a channel beyond the colours is: 1 multiplied into them, 2 not, 0 nothing or unknown.
+    planes
+        1, or `samples` where each channel has tiles of its own.
+    jpeg
+        Whether the tiles are JPEG files, with a size of their own.
+    offsets, counts
+        Where each segment lies in the file, and its bytes; 0 bytes for one that was left out.
     decode
-        `decode(data, index, jpegtables=...)`: tifffile's decoder for the page, from bytes to (array, place, shape).
+        `decode(data, index)`: a segment's bytes to (rows, cols, channels of one plane).
     """
 
     size: Size
     segment: Size
-    page: Any
-    decode: Callable[..., Any]
+    samples: int
+    photometric: int
+    transparency: int
+    planes: int
+    jpeg: bool
+    offsets: NDArray[np.int64]
+    counts: NDArray[np.int64]
+    decode: Callable[[bytes, int], NDArray[Any]]
 
     @property
     def across(self) -> int:
@@ -116,7 +134,7 @@ def read_header(path: Path, stain: str | None = None) -> TiffHeader:
         # is_ome=False: tifffile would follow an OME-XML FileName to any file of this machine.
         with tifffile.TiffFile(path, is_ome=False) as tif:
             return _Reading(tif, path, stain).header()
-    except (SlideError, OSError):
+    except SlideError:
         raise
     except Exception as error:  # a parser at the mercy of its file raises anything from struct.error to RecursionError
         raise SlideError(
@@ -150,14 +168,22 @@ class _Reading:
     def header(self) -> TiffHeader:
         pages = self.pages(self.tif.pages)
         description = str(pages[0].description or "")
-        ome = read_ome(description, self.path, self.stain) if _is_ome(description) else None
+        ome = read_ome(description, self.path, self.stain) if is_ome(description) else None
         svs = description.startswith("Aperio")
-        main = pages[ome.ifd if ome and ome.ifd < len(pages) else 0]
-        if ome and ome.size not in (None, Size(main.imagelength, main.imagewidth)):
-            raise self.broken(f"{ome.size} px in the OME-XML", f"{main.imagewidth} x {main.imagelength} px in the tags")
+        main = self.ome_page(ome, pages) if ome else pages[0]
         levels = tuple(self.level(page) for page in self.level_pages(main, pages, svs))
-        scale, stated = _ome_scale(ome) if ome else _svs_scale(description) if svs else _tag_scale(main)
+        scale, stated = (ome.scale, ome.stated) if ome else _svs_scale(description) if svs else _tag_scale(main)
         return TiffHeader(levels, scale, stated, "OME-TIFF" if ome else "Aperio SVS" if svs else "TIFF")
+
+    def ome_page(self, ome: OmeFacts, pages: list[Any]) -> Any:
+        """The page that the OME-XML names as the first image."""
+        if ome.ifd >= len(pages):
+            raise self.broken(f"page {ome.ifd}, which the OME-XML names", f"{len(pages)} pages")
+        page = pages[ome.ifd]
+        if ome.size and ome.size.shape != (page.imagelength, page.imagewidth):
+            stated = f"{ome.size.cols} x {ome.size.rows} px, as the OME-XML states"
+            raise self.broken(stated, f"{page.imagewidth} x {page.imagelength} px in the page")
+        return page
 
     def pages(self, chain: Any) -> list[Any]:
         """The pages of a chain, once it is known that none is cut off."""
@@ -211,13 +237,13 @@ class _Reading:
             segment = Size(min(int(page.rowsperstrip) or size.rows, size.rows), size.cols)
         if segment.rows < 1 or segment.cols < 1:
             raise self.broken("tiles of at least 1 px", f"{segment.cols} x {segment.rows} px")
-        if segment.rows * segment.cols > MAX_SEGMENT_PX:
+        level = _uncut_rows(page, size) or _as_stored(page, size, segment)
+        if level.segment.rows * level.segment.cols > MAX_SEGMENT_PX:
             raise self.broken(
                 f"tiles or strips of at most {MAX_SEGMENT_PX // 10**6} Mpx",
                 f"{segment.cols} x {segment.rows} px in one piece",
                 "save it again as a tiled, pyramidal TIFF (QuPath, bfconvert and vips do)",
             )
-        level = TiffLevel(size, segment, page, page.decode)
         self.check_table(level)
         return level
 
@@ -239,24 +265,25 @@ class _Reading:
             raise self.unfit(
                 f"one of the compressions {known}", f"compression {int(page.compression)}", "save it with one of these"
             )
-        if page.photometric == 6 and page.compression != 7:
+        if page.photometric == 6 and page.compression != JPEG:
             raise self.unfit("YCbCr in JPEG only", "YCbCr without JPEG", "save it as RGB")
         if page.imagedepth != 1:
             raise self.unfit("a flat picture", f"a depth of {page.imagedepth}", "save one plane of it")
 
     def check_table(self, level: TiffLevel) -> None:
         """Refuse a table of tiles that is too short, or that points beyond the end of the file."""
-        page = level.page
-        planes = page.samplesperpixel if page.planarconfig == 2 else 1
-        offsets, counts = page.dataoffsets, page.databytecounts
-        if min(len(offsets), len(counts)) < level.segments * planes:
-            raise self.broken(f"a table of {level.segments * planes} tiles", f"{min(len(offsets), len(counts))}")
-        most = 2 * level.segment.rows * level.segment.cols * page.samplesperpixel + 2**20
-        for offset, count in zip(offsets, counts, strict=False):
-            if count and offset + count > self.bytes:
-                raise self.cut_short(f"a tile that ends at byte {offset + count}")
-            if count > most:
-                raise self.broken(f"at most {most} bytes a tile", f"{count}")
+        needed, there = level.segments * level.planes, min(len(level.offsets), len(level.counts))
+        if there < needed:
+            raise self.broken(f"a table of {needed} tiles", f"{there}")
+        offsets, counts = level.offsets[:needed], level.counts[:needed]
+        if offsets.min() < 0 or counts.min() < 0:
+            raise self.broken("tiles at places within the file", "a negative place")
+        last = int((offsets + np.where(counts > 0, counts, -offsets)).max())
+        if last > self.bytes:
+            raise self.cut_short(f"a tile that ends at byte {last}")
+        most = 2 * level.segment.rows * level.segment.cols * level.samples + 2**20
+        if counts.max() > most:
+            raise self.broken(f"at most {most} bytes a tile", f"{counts.max()}")
 
     def broken(self, expected: str, found: str, next: str | None = None) -> SlideError:
         return SlideError(
@@ -289,6 +316,46 @@ class _Reading:
         )
 
 
+def _as_stored(page: Any, size: Size, segment: Size) -> TiffLevel:
+    """A page by its own tiles or strips, decoded as tifffile does."""
+    tables, decode = page.jpegtables, page.decode
+
+    def array(data: bytes, index: int) -> NDArray[Any]:
+        return decode(data, index, jpegtables=tables)[0][0]
+
+    colours = 3 if page.photometric in (2, 6) else 1
+    extra = page.extrasamples if page.samplesperpixel > colours else ()
+    return TiffLevel(
+        size=size,
+        segment=segment,
+        samples=int(page.samplesperpixel),
+        photometric=int(page.photometric),
+        transparency=int(extra[0]) if extra else 0,
+        planes=int(page.samplesperpixel) if page.planarconfig == 2 else 1,
+        jpeg=int(page.compression) == JPEG,
+        offsets=np.array(page.dataoffsets, np.int64),
+        counts=np.array(page.databytecounts, np.int64),
+        decode=array,
+    )
+
+
+def _uncut_rows(page: Any, size: Size) -> TiffLevel | None:
+    """A page of one uncompressed piece as strips of about a Mpx: many programs write pictures of any size so."""
+    plain = page.compression == 1 and page.predictor == 1 and page.fillorder == 1 and page.planarconfig == 1
+    if page.is_tiled or not plain or len(page.dataoffsets) != 1:
+        return None
+    rows = min(size.rows, max(1, 2**20 // size.cols))
+    row_bytes = size.cols * int(page.samplesperpixel)
+    first = np.arange(0, size.rows, rows, dtype=np.int64)
+
+    def array(data: bytes, index: int) -> NDArray[Any]:
+        return np.frombuffer(data, np.uint8).reshape(-1, size.cols, int(page.samplesperpixel))
+
+    counts = np.minimum(rows, size.rows - first) * row_bytes
+    stored = _as_stored(page, size, Size(rows, size.cols))
+    return replace(stored, offsets=int(page.dataoffsets[0]) + first * row_bytes, counts=counts, decode=array)
+
+
 def _smaller(page: Any, than: Any) -> bool:
     return page.imagelength <= than.imagelength and page.imagewidth < than.imagewidth
 
@@ -311,7 +378,8 @@ def _tag_scale(page: Any) -> tuple[Scale | None, str]:
         return None, "a resolution, but not in px per cm"
     scale = []
     for name in ("YResolution", "XResolution"):
-        above, below = tags.valueof(name)
+        value = tags.valueof(name)
+        above, below = value if isinstance(value, tuple) and len(value) == 2 else (0, 1)
         scale.append(1e4 * below / above if above else math.inf)
     low, high = _PLAUSIBLE_UM_PER_PX
     if not all(low <= each <= high for each in scale):
@@ -328,133 +396,3 @@ def _svs_scale(description: str) -> tuple[Scale | None, str]:
     if not (math.isfinite(um_per_px) and um_per_px > 0):
         return None, "no MPP in the description"
     return (um_per_px, um_per_px), "MPP"
-
-
-@dataclass
-class OmeFacts:
-    """What the first image of an OME-XML says of itself.
-
-    Attributes
-    ----------
-    size
-        px, None where not stated.
-    scale
-        um per px, (row, col), None where not stated in a unit of length.
-    ifd
-        Which page of the file holds it.
-    """
-
-    size: Size | None = None
-    scale: Scale | None = None
-    ifd: int = 0
-
-
-def _is_ome(description: str) -> bool:
-    text = description.lstrip("\ufeff \r\n\t")
-    return text.startswith("<") and re.search(r"<(\w+:)?OME[\s>]", text[:4096]) is not None
-
-
-def _ome_scale(ome: OmeFacts) -> tuple[Scale | None, str]:
-    return ome.scale, "PhysicalSizeX and PhysicalSizeY" if ome.scale else "no PhysicalSizeX and PhysicalSizeY"
-
-
-def read_ome(xml: str, path: Path, stain: str | None = None) -> OmeFacts:
-    """The few facts that a slide needs from its OME-XML.
-
-    Raises
-    ------
-    SlideError
-        When the XML is broken, declares a document type or entities, describes several planes or channels that are
-        not one RGB picture, or says that pixels lie in other files: these are never followed.
-    """
-    parse = _OmeParse(path, stain)
-    try:
-        parse.parser.Parse(xml.strip("\ufeff\0 \r\n\t").encode(), True)
-    except (expat.ExpatError, ValueError, OverflowError) as error:
-        raise parse.refuse("readable OME-XML", str(error)) from error
-    others = parse.files - {path.name}
-    if others and not (len(parse.files) == 1 and parse.uuids == {parse.own_uuid}):
-        raise parse.refuse("all pixels in this file", f"pixels in {', '.join(sorted(others)[:3])}")
-    return parse.facts
-
-
-class _OmeParse:
-    """Handlers of expat, which keep only what is asked for; nothing is built in memory."""
-
-    def __init__(self, path: Path, stain: str | None) -> None:
-        self.path, self.stain = path, stain
-        self.facts = OmeFacts()
-        self.files: set[str] = set()
-        self.uuids: set[str] = set()
-        self.own_uuid = ""
-        self._images = 0
-        self._planes = 0
-        self._size_c = 1
-        self._text: list[str] | None = None
-        self.parser = expat.ParserCreate(namespace_separator=" ")
-        self.parser.StartElementHandler = self._start
-        self.parser.EndElementHandler = self._end
-        self.parser.CharacterDataHandler = self._characters
-        self.parser.StartDoctypeDeclHandler = self._doctype
-
-    def refuse(self, expected: str, found: str) -> SlideError:
-        return SlideError(
-            "The OME-XML of this slide is not accepted",
-            slide=self.path.name,
-            stain=self.stain,
-            expected=expected,
-            found=found,
-            next="export the slide again as one RGB OME-TIFF",
-        )
-
-    def _doctype(self, *_: object) -> None:
-        raise self.refuse("plain OME-XML", "a document type declaration")
-
-    def _start(self, name: str, attributes: dict[str, str]) -> None:
-        match name.rpartition(" ")[2]:
-            case "OME":
-                self.own_uuid = attributes.get("UUID", "").strip()
-            case "BinaryOnly":
-                raise self.refuse("all metadata in this file", f"metadata in {attributes.get('MetadataFile', '')}")
-            case "Image":
-                self._images += 1
-            case "Pixels" if self._images == 1:
-                self._pixels(attributes)
-            case "Channel" if self._images == 1:
-                self._channels(attributes)
-            case "TiffData" if self._images == 1:
-                if not self._planes:
-                    self.facts.ifd = max(0, int(attributes.get("IFD", "0")))
-                self._planes += 1
-            case "UUID":
-                self._text = []
-                if "FileName" in attributes:
-                    self.files.add(attributes["FileName"])
-
-    def _end(self, name: str) -> None:
-        if name.rpartition(" ")[2] == "UUID" and self._text is not None:
-            self.uuids.add("".join(self._text).strip())
-            self._text = None
-
-    def _characters(self, text: str) -> None:
-        if self._text is not None:
-            self._text.append(text)
-
-    def _pixels(self, attributes: dict[str, str]) -> None:
-        for axis in ("SizeZ", "SizeT"):
-            if int(attributes.get(axis, "1")) != 1:
-                raise self.refuse("one plane", f"{axis} {attributes[axis]}")
-        self._size_c = int(attributes.get("SizeC", "1"))
-        if "SizeX" in attributes and "SizeY" in attributes:
-            self.facts.size = Size(int(attributes["SizeY"]), int(attributes["SizeX"]))
-        scale = []
-        for axis in ("Y", "X"):
-            length = float(attributes.get(f"PhysicalSize{axis}", "nan"))
-            scale.append(length * _UNITS_UM.get(attributes.get(f"PhysicalSize{axis}Unit", "um"), math.nan))
-        if all(math.isfinite(each) and each > 0 for each in scale):
-            self.facts.scale = (scale[0], scale[1])
-
-    def _channels(self, attributes: dict[str, str]) -> None:
-        samples = int(attributes.get("SamplesPerPixel", "1"))
-        if samples != self._size_c:
-            raise self.refuse("one RGB or gray picture", f"{self._size_c} channels in planes of {samples}")

@@ -70,22 +70,23 @@ class TileCache:
         -------
         The tile, read-only.
         """
-        with self._lock:
-            pixels = self._kept.get(key)
-            if pixels is not None:
-                self._kept.move_to_end(key)
-                return pixels
-            decode = self._making.get(key)
-            mine = decode is None
-            if decode is None:
-                decode = self._making[key] = _Decode()
-        if mine:
-            return self._make(key, decode, make)
-        decode.done.wait()
-        if decode.error is not None:
-            raise decode.error
-        assert decode.pixels is not None
-        return decode.pixels
+        while True:
+            with self._lock:
+                pixels = self._kept.get(key)
+                if pixels is not None:
+                    self._kept.move_to_end(key)
+                    return pixels
+                decode = self._making.get(key)
+                if decode is None:
+                    mine = self._making[key] = _Decode()
+                    break
+            decode.done.wait()
+            if decode.pixels is not None:
+                return decode.pixels
+            if isinstance(decode.error, Exception):
+                raise decode.error
+            # Its thread was interrupted, which is no fault of the tile: ask again.
+        return self._make(key, mine, make)
 
     def _make(self, key: Hashable, decode: _Decode, make: Callable[[], Pixels]) -> Pixels:
         try:
