@@ -13,7 +13,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from tqdm import tqdm
 
@@ -39,7 +39,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     signal.signal(signal.SIGTERM, lambda number, frame: control.cancel())
     face.start(given.title)
     try:
-        outcome = given.run(given, control.watch(face.progress), control)
+        outcome = given.run(given, control.watch(face.progress, pauses=given.pauses), control)
     except Cancelled:
         face.close()
         face.cancelled()
@@ -97,15 +97,15 @@ class Control:
         self._cancel.set()
         self._go.set()
 
-    def state(self) -> str:
+    def state(self) -> Literal["go", "pause", "cancel"]:
         """`cancel`, `pause` or `go`: for a job that saves its state before it pauses."""
         return "cancel" if self._cancel.is_set() else "go" if self._go.is_set() else "pause"
 
-    def watch(self, progress: Progress) -> Progress:
-        """A progress callable that also cancels and pauses."""
+    def watch(self, progress: Progress, *, pauses: bool = True) -> Progress:
+        """A progress callable that also cancels, and pauses unless the job does so itself."""
 
         def watched(done: float, total: float, what: str) -> None:
-            if self.state() == "pause":
+            if pauses and self.state() == "pause":
                 progress(done, total, "paused")
                 self._go.wait()
             if self._cancel.is_set():
@@ -207,7 +207,7 @@ def _parser() -> argparse.ArgumentParser:
         prog="stainloom", description="Five stains of one block: align, paint once, train, and see which stain decided."
     )
     parser.add_argument("--version", action="version", version=f"stainloom {__version__}")
-    parser.set_defaults(run=None, json=False, control=False, title="")
+    parser.set_defaults(run=None, json=False, control=False, title="", pauses=True)
     commands = parser.add_subparsers(title="jobs", metavar="JOB")
 
     demo = _job(commands, "demo", "Walk the whole road on the simulated study, or with --real on a real case.", _demo)
@@ -255,6 +255,7 @@ def _parser() -> argparse.ArgumentParser:
     export = _cases_job(commands, "export", "Cut aligned patches of all stains, and split them by patient.", _export)
     _options(export, jobs.settings_of("export"))
     train = _cases_job(commands, "train", "Train the network that weighs the stains.", _train)
+    train.set_defaults(pauses=False)
     train.add_argument("--patchset", help="the latest unless given")
     train.add_argument("--resume", action="store_true", help="go on with the training that was interrupted")
     _options(train, jobs.settings_of("train"))

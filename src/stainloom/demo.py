@@ -1,0 +1,247 @@
+"""The whole road in one go: on the simulated study, or on one real five-stain case."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from importlib.resources import as_file
+from pathlib import Path
+from typing import Any
+
+from stainloom import jobs
+from stainloom.errors import CaseError, StainloomError
+from stainloom.progress import Progress, silent
+
+Tell = Callable[[str], None]
+
+_SCREENSHOT_S = 300
+
+
+class _Steps:
+    """Runs the steps of a demo one after the other, telling what each gave and how long it took."""
+
+    def __init__(self, tell: Tell, progress: Progress) -> None:
+        self.tell, self.progress = tell, progress
+        self.seconds: dict[str, float] = {}
+        self.figures: dict[str, Any] = {}
+        self._started = time.monotonic()
+
+    def __call__(self, title: str, run: Callable[[], jobs.Outcome]) -> jobs.Outcome:
+        self.tell(f"{title} ...")
+        started = time.monotonic()
+        outcome = run()
+        self.seconds[title] = time.monotonic() - started
+        self.figures[title] = dict(outcome.figures)
+        for line in outcome.text.splitlines():
+            self.tell(f"    {line}")
+        for warning in outcome.warnings:
+            self.tell(f"    check: {warning}")
+        for problem in outcome.problems:
+            self.tell(f"    failed: {problem}")
+        self.tell(f"    {self.seconds[title]:.1f} s")
+        return outcome
+
+    def summary(self) -> str:
+        """Each step's seconds."""
+        total = time.monotonic() - self._started
+        rows = [f"{seconds:7.1f} s  {title}" for title, seconds in self.seconds.items()]
+        return "\n".join([*rows, f"{total:7.1f} s  in all"])
+
+
+def simulated(
+    out: Path,
+    *,
+    tell: Tell,
+    window: bool = True,
+    full: bool = False,
+    seed: int = 0,
+    workers: int | None = None,
+    progress: Progress = silent,
+) -> jobs.Outcome:
+    """Simulate, align, carry, normalize, export, train, predict and report; `ModelError` where the network learned nothing.
+
+    Parameters
+    ----------
+    out
+        Folder for study, screenshots and report; what an earlier demo left there is replaced.
+    tell
+        Gets what a reader should see, line by line.
+    window
+        Whether to open napari on the result where there is a screen.
+    full
+        40 patients, longer training and each stain alone with three times the samples, instead of 10 patients.
+    seed
+        Of the simulation and the training.
+    """
+    from stainloom.model.settings import PredictSettings, TrainSettings
+    from stainloom.sample.settings import SimulationSettings
+
+    study = _clear(out)
+    steps = _Steps(tell, progress)
+    steps(
+        "Simulate",
+        lambda: jobs.simulate(
+            study, SimulationSettings(patients=40 if full else 10, seed=seed), workers=workers, progress=progress
+        ),
+    )
+    _align_to_export(steps, study, workers)
+    passes = 60_000 if full else 12_000
+    settings = TrainSettings(
+        most_passes=passes,
+        cool_down=True,
+        seed=seed,
+        threads=os.cpu_count() or 1,
+        learn_epochs=200,
+        patience_epochs=200,
+    )
+    names = ("HE", "AB-PAS", "Masson", "SMA", "VG")
+    steps("Train on all stains", lambda: jobs.train(study, settings, progress=progress))
+    for name in names:
+        steps(
+            f"Train on {name} alone",
+            lambda name=name: jobs.train(  # type: ignore[misc]
+                study, replace(settings, stains=(name,)), progress=progress
+            ),
+        )
+    case = _test_case(study)
+    steps("Predict", lambda: jobs.predict(study, PredictSettings(stride_px=14), cases=[case], progress=progress))
+    return _finish(steps, out, study, case, window)
+
+
+def real(
+    out: Path, *, tell: Tell, window: bool = True, workers: int | None = None, progress: Progress = silent
+) -> jobs.Outcome:
+    """Align, carry two outlines, normalize, export, train on one half, test on the other, and predict, on one real case.
+
+    One patient proves nothing about others, and the demo says so.
+    """
+    from stainloom.model.settings import PredictSettings, TrainSettings
+    from stainloom.patches.select import PatchSettings
+    from stainloom.sample import real as published
+
+    study = _clear(out)
+    steps = _Steps(tell, progress)
+    tell(
+        "Real slides: one mouse lung, five serial sections. One patient proves nothing; no outline here is a diagnosis."
+    )
+    slides = _real_slides(progress)
+    case = "lung-lesion-3"
+
+    def take_in() -> jobs.Outcome:
+        jobs.new_study(study, "lung")
+        outcome = jobs.add_case(
+            study, slides, name=case, patient=published.PATIENT, um_per_px=published.UM_PER_PX, progress=progress
+        )
+        jobs.import_landmarks(study, case, slides / "landmarks", scale=published.LANDMARK_SCALE)
+        return outcome
+
+    def outlines() -> jobs.Outcome:
+        with as_file(published.outlines()) as file:
+            return jobs.import_annotations(study, case, file)
+
+    steps("Take in", take_in)
+    steps("Import two outlines", outlines)
+    steps("Align", lambda: jobs.register(study, workers=workers, progress=progress))
+    steps("Carry labels", lambda: jobs.transfer(study, workers=workers, progress=progress))
+    steps("Normalize colours", lambda: jobs.normalize(study, workers=workers, progress=progress))
+    patches = PatchSettings(um_per_px=2.0)
+    steps("Export patches", lambda: jobs.export(study, patches, one_patient=True, workers=workers, progress=progress))
+    settings = TrainSettings(
+        most_passes=4_000, warmup_steps=30, threads=os.cpu_count() or 1, learn_epochs=200, patience_epochs=200
+    )
+    steps("Train on one half", lambda: jobs.train(study, settings, progress=progress))
+    steps("Predict", lambda: jobs.predict(study, PredictSettings(stride_px=14), progress=progress))
+    return _finish(steps, out, study, case, window)
+
+
+def _align_to_export(steps: _Steps, study: Path, workers: int | None) -> None:
+    progress = steps.progress
+    steps("Align", lambda: jobs.register(study, workers=workers, progress=progress))
+    steps("Carry labels", lambda: jobs.transfer(study, workers=workers, progress=progress))
+    steps("Normalize colours", lambda: jobs.normalize(study, workers=workers, progress=progress))
+    steps("Export patches", lambda: jobs.export(study, workers=workers, progress=progress))
+
+
+def _finish(steps: _Steps, out: Path, study: Path, case: str, window: bool) -> jobs.Outcome:
+    steps("Report", lambda: jobs.report(study, cases=[case], progress=steps.progress))
+    report = out / "report.html"
+    shutil.copyfile(_latest_report(study), report)
+    shots = out / "screenshots"
+    steps("Screenshots", lambda: _photograph(study, case, shots))
+    (out / "figures.json").write_text(
+        json.dumps({"seconds": steps.seconds, **steps.figures}, indent=1, default=str) + "\n"
+    )
+    steps.tell(steps.summary())
+    steps.tell(f"Report: {report}\nScreenshots: {shots}")
+    if window and _has_screen():
+        steps.tell("Opening napari; close its window to end.")
+        subprocess.run([sys.executable, "-m", "stainloom.plugin", str(study), "--case", case], check=False)
+    return jobs.Outcome((str(report), str(shots)), {"seconds": steps.seconds})
+
+
+def _clear(out: Path) -> Path:
+    """An empty place for the study; only what an earlier demo made is removed."""
+    out.mkdir(parents=True, exist_ok=True)
+    study = out / "study"
+    for old in (study, out / "study.truth", out / "screenshots"):
+        if old.exists():
+            shutil.rmtree(old)
+    return study
+
+
+def _real_slides(progress: Progress) -> Path:
+    """The folder of the real case: from STAINLOOM_DATA, else beside the project, else fetched."""
+    from platformdirs import user_cache_path
+
+    from stainloom.io.fetch import Wanted, fetch_files, is_whole
+    from stainloom.sample.real import FOLDER, HOME, published_files
+
+    wanted = tuple(Wanted(*file) for file in published_files())
+    places = [Path(os.environ["STAINLOOM_DATA"])] if "STAINLOOM_DATA" in os.environ else []
+    for place in [*places, Path.cwd().parent / "shared" / "data"]:
+        if all(is_whole(place / FOLDER / file.path, file) for file in wanted):
+            return place / FOLDER
+    folder = user_cache_path("stainloom") / FOLDER
+    fetch_files(os.environ.get("STAINLOOM_HOME_OF_SLIDES", HOME), wanted, folder, progress=progress)
+    return folder
+
+
+def _test_case(study: Path) -> str:
+    """A case of a patient that no training saw."""
+    case = jobs.held_out_cases(study)
+    if not case:
+        raise CaseError("no patient was held out for the test")
+    return case[0]
+
+
+def _latest_report(study: Path) -> Path:
+    reports = sorted((study / "runs").glob("*/report.html"), key=lambda path: path.stat().st_mtime_ns)
+    return reports[-1]
+
+
+def _has_screen() -> bool:
+    return not sys.platform.startswith("linux") or bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))
+
+
+def _photograph(study: Path, case: str, shots: Path) -> jobs.Outcome:
+    """Screenshots of the case in napari; without a screen under a virtual one."""
+    words = [sys.executable, "-m", "stainloom.plugin", str(study), "--case", case, "--screenshots", str(shots)]
+    if not _has_screen():
+        if shutil.which("xvfb-run") is None:
+            raise StainloomError(
+                "no screen, and no virtual one either",
+                expected="a display, or xvfb-run",
+                next="install xvfb, or set DISPLAY",
+            )
+        words = ["xvfb-run", "-a", "-s", "-screen 0 1920x1080x24", *words]
+    ended = subprocess.run(words, check=False, capture_output=True, text=True, timeout=_SCREENSHOT_S)
+    if ended.returncode != 0:
+        raise StainloomError("the screenshots could not be taken", found=ended.stderr.strip()[-800:])
+    captions: Mapping[str, str] = json.loads((shots / "captions.json").read_text())
+    return jobs.Outcome(tuple(captions), {}, "\n".join(f"{name}: {text}" for name, text in captions.items()))

@@ -1,0 +1,125 @@
+"""A case opened for a job: its slides, how far each stain can be trusted, its paint as it stands."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from stainloom.case.aligned import AlignedCase, AlignedStain
+from stainloom.case.case import Case
+from stainloom.case.view import Verdict
+from stainloom.errors import CaseError, LabelError
+from stainloom.geometry import size_at
+from stainloom.io.casefile import StudyFolder
+from stainloom.io.tiles import TileCache
+
+if TYPE_CHECKING:
+    from stainloom.io.slides import OpenedSlide
+    from stainloom.io.snapshot import Labels
+
+CACHE_BYTES = 256 * 2**20
+"""Decoded tiles that a job keeps."""
+
+
+def chosen_cases(folder: StudyFolder, names: Sequence[str]) -> tuple[Case, ...]:
+    cases = folder.cases(list(names) or None)
+    if not cases:
+        raise CaseError("the study has no case yet", next="take one in: stainloom case add STUDY FOLDER")
+    return cases
+
+
+def chosen_stains(folder: StudyFolder, names: Sequence[str]) -> tuple[str, ...]:
+    return tuple(folder.study.stain(name).name for name in names) or folder.study.stain_names
+
+
+def open_stain(folder: StudyFolder, case: Case, stain: str, cache: TileCache) -> OpenedSlide:
+    from stainloom.io.slides import open_slide
+
+    slide = case.slide(stain)
+    return open_slide(folder.slide_path(case, slide), cache=cache, um_per_px=slide.um_per_px, stain=stain)
+
+
+def verdict_of(folder: StudyFolder, case: Case, stain: str) -> tuple[Verdict, str]:
+    """How far a stain's place can be trusted, and what that means in words."""
+    if stain not in case.slides:
+        return "missing", f"{case.name} has no {stain} slide"
+    if stain == folder.study.reference:
+        return "reference", ""
+    if stain in case.left_out:
+        return "left out", f"{stain} was left out of {case.name}"
+    found = folder.current_warp(case.name, stain)
+    if found is None:
+        return "not aligned", f"{stain} of {case.name} is not aligned yet"
+    quality = found[1]
+    verdict = quality.get("verdict")
+    known: Verdict = verdict if verdict in ("good", "failed") else "check"
+    return known, str(quality.get("message", ""))
+
+
+def colour_of(folder: StudyFolder, case: Case, stain: str) -> Callable[[Any], Any] | None:
+    from stainloom.stain.normalize import Normalization
+
+    stored = folder.normalization(case.name, stain)
+    return None if stored is None else Normalization.from_dict(stored)
+
+
+def open_aligned(
+    folder: StudyFolder, case: Case, cache: TileCache, *, normalized: bool = True
+) -> tuple[AlignedCase, list[OpenedSlide]]:
+    """All stains of a case that can be trusted on the reference grid; those that cannot are None."""
+    opened: list[OpenedSlide] = []
+    stains: list[AlignedStain | None] = []
+    for stain in folder.study.stain_names:
+        verdict, _ = verdict_of(folder, case, stain)
+        if verdict not in ("reference", "good", "check"):
+            stains.append(None)
+            continue
+        pyramid = open_stain(folder, case, stain, cache)
+        opened.append(pyramid)
+        found = None if verdict == "reference" else folder.current_warp(case.name, stain)
+        colour = colour_of(folder, case, stain) if normalized else None
+        stains.append(AlignedStain(stain, pyramid, None if found is None else found[0], colour))
+    return AlignedCase(folder.study.stain_names, tuple(stains)), opened
+
+
+def cautions(folder: StudyFolder, case: Case) -> list[str]:
+    """One sentence for each stain whose place is not simply good."""
+    said = []
+    for stain in folder.study.moving:
+        verdict, message = verdict_of(folder, case, stain)
+        if verdict not in ("good", "left out"):
+            use = "is used all the same" if verdict == "check" else "is treated as missing"
+            said.append(f"{case.name}, {stain}: {verdict}, {use}. {message}".rstrip())
+    return said
+
+
+def take_snapshot(folder: StudyFolder, case: Case) -> Labels:
+    """The labels of a case as they stand: written by this job, or, where a window holds the case, by that window."""
+    if not folder.labels_path(case.name).exists():
+        raise LabelError(
+            f"nothing is painted in case {case.name}",
+            expected="lesions painted on the reference, or imported outlines",
+            found="none",
+            next="paint in the window, or run `stainloom annotations import`",
+        )
+    if folder.holder(case.name) is None:
+        with folder.hold(case.name):
+            store = open_store(folder, case)
+            try:
+                store.snapshot(folder.snapshot_path(case.name))
+            finally:
+                store.close()
+    return read_snapshot(folder, case)
+
+
+def read_snapshot(folder: StudyFolder, case: Case) -> Labels:
+    from stainloom.io.snapshot import read_labels
+
+    return read_labels(folder.snapshot_path(case.name))
+
+
+def open_store(folder: StudyFolder, case: Case, author: str = "command line") -> Any:
+    from stainloom.io.strokes import LabelStore
+
+    size = size_at(case.slide(folder.study.reference).size_um, folder.study.label_um)
+    return LabelStore.open(folder.labels_path(case.name), size, folder.study.label_um, author=author)

@@ -1,0 +1,210 @@
+"""What a study came to: gathers the figures of its runs and the pictures of its cases into one page."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from stainloom.case.case import Case
+from stainloom.case.resample import resample_labels
+from stainloom.errors import ModelError
+from stainloom.geometry import size_at, whole
+from stainloom.io.casefile import StudyFolder
+from stainloom.io.files import write_whole
+from stainloom.io.maps import list_maps, open_maps
+from stainloom.io.patchset import open_patchset
+from stainloom.io.runs import load_run
+from stainloom.io.tiles import TileCache
+from stainloom.opening import CACHE_BYTES, chosen_cases, open_aligned, read_snapshot, verdict_of
+from stainloom.progress import Progress, part
+from stainloom.report.figures import (
+    Score,
+    checkerboard,
+    draw_confusion,
+    draw_history,
+    draw_scores,
+    encode_png,
+    outline_labels,
+    paint_classes,
+)
+from stainloom.report.page import RESEARCH_ONLY, SIMULATED, Page, Picture, Section, Table, render_page
+
+_PICTURE_PX = 1100
+_CASES_SHOWN = 3
+_ONE_PATIENT = (
+    "Trained on one half of one patient's section and tested on the other half: this shows that every part works, and "
+    "proves nothing about other patients."
+)
+
+
+def gather_report(folder: StudyFolder, names: Sequence[str], progress: Progress) -> tuple[str, dict[str, Any]]:
+    """Write the report of the latest run of all stains beside it; where it lies, and its figures."""
+    run, alone = _runs(folder)
+    figures, scores_section = _scores(folder, run, alone, part(progress, 0, 0.5))
+    sections = [scores_section, _training(run), _alignment(folder)]
+    sections += _cases_shown(folder, run, names, part(progress, 0.5, 1))
+    banners = [RESEARCH_ONLY]
+    banners += [SIMULATED] if run.simulated else []
+    banners += [_ONE_PATIENT] if run.one_patient else []
+    page = Page(f"Study {folder.path.name}, run {run.id}", tuple(sections), tuple(banners))
+    file = folder.run_path(run.id) / "report.html"
+    write_whole(file, render_page(page).encode())
+    progress(1, 1, "report written")
+    return str(file.relative_to(folder.path)), figures
+
+
+def _runs(folder: StudyFolder) -> tuple[Any, list[Any]]:
+    """The latest learned run of the most stains, and the latest of each single stain on the same patches."""
+    runs = [load_run(folder.run_path(id)) for id in folder.runs()]
+    learned = [run for run in runs if run.outcome == "learned"]
+    if not learned:
+        raise ModelError("the study has no trained run yet", next="run `stainloom train`")
+    most = max(len(run.stains) for run in learned)
+    fused = [run for run in learned if len(run.stains) == most][-1]
+    alone = {run.stains[0]: run for run in learned if len(run.stains) == 1 and run.patchset == fused.patchset}
+    alone.pop(fused.stains[0] if most == 1 else "", None)
+    return fused, [alone[stain] for stain in fused.stains if stain in alone]
+
+
+def _scores(folder: StudyFolder, run: Any, alone: list[Any], progress: Progress) -> tuple[dict[str, Any], Section]:
+    from stainloom.model.metrics import accuracy, balanced_accuracy, compare, confusion
+    from stainloom.model.predict import evaluate
+
+    patches = open_patchset(folder.patchset_path(run.patchset))
+    indices = patches.indices("test", augmented=False)
+    if len(indices) == 0:
+        return {}, Section("Held-out patients", ("No patient was held out for the test.",))
+    found = [evaluate(each, patches, indices) for each in (run, *alone)]
+    progress(1, 1, "evaluated")
+    ids = run.class_ids
+    matrices = [confusion(each.truth, each.predicted, ids) for each in found]
+    names = [_named(run), *(f"{each.stains[0]} alone" for each in alone)]
+    fused = found[0]
+    scores = [
+        Score(name, accuracy(matrix), balanced_accuracy(matrix), fused=number == 0)
+        for number, (name, matrix) in enumerate(zip(names, matrices, strict=True))
+    ]
+    patients = len(set(fused.patients.tolist()))
+    rows, compared = [], {}
+    for score, each in zip(scores, found, strict=True):
+        if each is fused:
+            rows.append((score.name, f"{score.accuracy:.1%}", f"{score.balanced_accuracy:.1%}", ""))
+            continue
+        gain = compare(fused.truth, fused.predicted, each.predicted, fused.patients, ids, figure=accuracy)
+        compared[score.name] = {"gain": gain.value, "low": gain.low, "high": gain.high}
+        text = f"{100 * gain.value:+.1f} points ({100 * gain.low:+.1f} to {100 * gain.high:+.1f})"
+        rows.append((score.name, f"{score.accuracy:.1%}", f"{score.balanced_accuracy:.1%}", text))
+    shorts = [lesion.short for lesion in run.classes]
+    chance = float(matrices[0].sum(axis=1).max() / matrices[0].sum())
+    weights = fused.weights.mean(axis=0)
+    sentences = [
+        (
+            f"{len(indices)} windows of {patients} held-out patient{'s' if patients != 1 else ''}. The interval of a gain is "
+            "the 95 % range over patients drawn with replacement; with fewer than about ten patients it says little."
+        ),
+        "Mean weight of each stain in the fused network: "
+        + ", ".join(f"{stain} {weight:.2f}" for stain, weight in zip(run.stains, weights, strict=True))
+        + ". A weight says how strongly a stain's features were let through, not how much they decided.",
+    ]
+    section = Section(
+        "Held-out patients",
+        tuple(sentences),
+        (Table(("trained on", "right", "balanced over classes", "the fused run gains"), tuple(rows)),),
+        (
+            Picture(
+                draw_scores(scores, chance),
+                "Share of held-out windows classified as painted; dotted: the largest class.",
+            ),
+            Picture(draw_confusion(matrices[0], shorts), f"Confusion matrix of {names[0]}."),
+        ),
+    )
+    figures = {
+        "test_windows": len(indices),
+        "test_patients": patients,
+        "chance": chance,
+        "scores": {s.name: {"accuracy": s.accuracy, "balanced_accuracy": s.balanced_accuracy} for s in scores},
+        "gains": compared,
+        "mean_weights": {stain: float(w) for stain, w in zip(run.stains, weights, strict=True)},
+    }
+    return figures, section
+
+
+def _named(run: Any) -> str:
+    return f"{len(run.stains)} stains fused" if len(run.stains) > 1 else f"{run.stains[0]} alone"
+
+
+def _training(run: Any) -> Section:
+    history = run.history
+    losses = [row["train_loss"] for row in history], [row["validation_loss"] for row in history]
+    text = f"Run {run.id}: {len(history)} epochs, {history[-1]['passes']:,.0f} samples shown, {history[-1]['seconds']:.0f} s."
+    chart = draw_history(*losses, history[-1]["prior_loss"])
+    return Section(
+        "Training", (text,), (), (Picture(chart, "Loss of training (with dropout) and validation by epoch."),)
+    )
+
+
+def _alignment(folder: StudyFolder) -> Section:
+    rows = []
+    for case in folder.cases():
+        for stain in folder.study.moving:
+            verdict, message = verdict_of(folder, case, stain)
+            found = folder.current_warp(case.name, stain) if stain in case.slides else None
+            landmarks = found[1].get("landmarks") if found else None
+            error = f"{landmarks['median_um']:.0f} um" if landmarks else ""
+            rows.append((case.name, stain, verdict, error, "" if verdict == "good" else message))
+    good = sum(row[2] == "good" for row in rows)
+    table = Table(("case", "stain", "verdict", "landmark error", "what it means"), tuple(rows))
+    return Section("Alignment", (f"{good} of {len(rows)} stains are aligned well.",), (table,))
+
+
+def _cases_shown(folder: StudyFolder, run: Any, names: Sequence[str], progress: Progress) -> list[Section]:
+    with_maps = [
+        case for case in chosen_cases(folder, names) if run.id in list_maps(folder.case_path(case.name) / "maps")
+    ]
+    sections = []
+    for number, case in enumerate(with_maps[:_CASES_SHOWN]):
+        sections.append(_case_shown(folder, run, case))
+        progress(number + 1, len(with_maps[:_CASES_SHOWN]), "drawing pictures")
+    return sections
+
+
+def _case_shown(folder: StudyFolder, run: Any, case: Case) -> Section:
+    extent = case.slide(folder.study.reference).size_um
+    step = max(1.0, max(extent) / _PICTURE_PX)
+    box = whole(size_at(extent, step))
+    aligned, opened = open_aligned(folder, case, TileCache(CACHE_BYTES))
+    try:
+        stains = aligned.read(box, step)
+    finally:
+        for slide in opened:
+            slide.close()
+    there = [number for number, stain in enumerate(aligned.stains) if stain is not None]
+    reference = stains[aligned.names.index(folder.study.reference)]
+    classes = folder.study.lesions
+    board = checkerboard([stains[number] for number in there], max(20, box.cols // 14))
+    pictures = [
+        Picture(
+            encode_png(board), f"{', '.join(aligned.names[n] for n in there)} in turn: structures run on where aligned."
+        )
+    ]
+    if folder.snapshot_path(case.name).exists():
+        labels = read_snapshot(folder, case)
+        shown = resample_labels(labels.raster, labels.um_per_px, None, box, step)
+        pictures.append(
+            Picture(encode_png(outline_labels(reference, shown, classes)), "What was painted on the reference.")
+        )
+    maps = open_maps(folder.case_path(case.name) / "maps" / run.id)
+    legend = ", ".join(f"{lesion.short} {lesion.color}" for lesion in run.classes)
+    predicted = _on_grid(maps.class_map.whole(), maps, box, step)
+    pictures.append(Picture(encode_png(paint_classes(reference, predicted, classes)), f"Predicted class: {legend}."))
+    return Section(f"Case {case.name}", (), (), tuple(pictures))
+
+
+def _on_grid(values: Any, maps: Any, box: Any, step: float) -> Any:
+    from stainloom.case.warp import Warp
+
+    row, col = maps.facts.origin_um
+    shift = Warp.from_affine(np.array([[1.0, 0.0, -row], [0.0, 1.0, -col]]))
+    return resample_labels(values, maps.facts.um_per_px, shift, box, step)
