@@ -67,6 +67,8 @@ def open_in_window(view: CaseView) -> list[LayerData]:
     """Layers of an opened case for napari to add; the window in front gets its legend once napari has added them."""
     renderer = Renderer()
     result = case_layer_data(view, renderer, say_simulated=True)
+    # Where no window takes the case over, its slides are closed when its layers are gone.
+    weakref.finalize(result[0][0][0], view.close)
     _adopt_later(view, renderer, result[0][1]["metadata"])
     return result
 
@@ -98,4 +100,7 @@ def read_slide(path: str) -> list[LayerData]:
     from stainloom.io.slides import TileCache, open_slide
 
     slide = open_slide(Path(path), cache=TileCache(_DECODED_BYTES))
-    return [slide_layer_data(AlignedStain(Path(path).name, slide), Renderer())]
+    layer = slide_layer_data(AlignedStain(Path(path).name, slide), Renderer())
+    # Nobody tells a reader when its layer is gone.
+    weakref.finalize(layer[0][0], slide.close)
+    return [layer]
