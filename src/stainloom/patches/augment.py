@@ -47,7 +47,12 @@ def _mixed(value: NDArray[np.uint64]) -> NDArray[np.uint64]:
     return value ^ (value >> np.uint64(31))
 
 
-def turn_crop(surroundings: Pixels, turn_deg: int, shift_px: tuple[int, int], size_px: int) -> Pixels:
+_QUARTERS = {90: cv2.ROTATE_90_COUNTERCLOCKWISE, 180: cv2.ROTATE_180, 270: cv2.ROTATE_90_CLOCKWISE}
+
+
+def turn_crop(
+    surroundings: Pixels, turn_deg: int, shift_px: tuple[int, int], size_px: int, out: Pixels | None = None
+) -> Pixels:
     """The middle of a square, shifted, turned and cropped.
 
     Parameters
@@ -60,6 +65,8 @@ def turn_crop(surroundings: Pixels, turn_deg: int, shift_px: tuple[int, int], si
         (row, col): where the crop's centre lies, from the square's centre.
     size_px
         Edge of the result.
+    out
+        Where to write, or None.
 
     Returns
     -------
@@ -68,16 +75,18 @@ def turn_crop(surroundings: Pixels, turn_deg: int, shift_px: tuple[int, int], si
     edge = surroundings.shape[1]
     start = (edge - size_px) // 2
     row, col = start + shift_px[0], start + shift_px[1]
-    if turn_deg % 90 == 0:
-        crop = surroundings[:, row : row + size_px, col : col + size_px]
-        return np.rot90(crop, turn_deg // 90, axes=(1, 2))
-    matrix = _crop_to_square(turn_deg, row, col, size_px)
-    result = np.empty((len(surroundings), size_px, size_px, 3), np.uint8)
+    result = np.empty((len(surroundings), size_px, size_px, 3), np.uint8) if out is None else out
+    turn = turn_deg % 360
+    if turn == 0:
+        result[:] = surroundings[:, row : row + size_px, col : col + size_px]
+        return result
+    matrix = _crop_to_square(turn, row, col, size_px)
     flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
-    for stain, picture in enumerate(surroundings):
-        cv2.warpAffine(
-            picture, matrix, (size_px, size_px), dst=result[stain], flags=flags, borderMode=cv2.BORDER_CONSTANT
-        )
+    for picture, target in zip(surroundings, result, strict=True):
+        if turn in _QUARTERS:
+            cv2.rotate(picture[row : row + size_px, col : col + size_px], _QUARTERS[turn], dst=target)
+        else:
+            cv2.warpAffine(picture, matrix, (size_px, size_px), target, flags, cv2.BORDER_CONSTANT)
     return result
 
 

@@ -96,5 +96,5 @@ def _cut(
         surroundings = pixels[:, down, across]
         for turn, degrees in enumerate(settings.turns):
             row, col = shifts[number, turn]
-            result[place, turn] = turn_crop(surroundings, degrees, (int(row), int(col)), size)
+            turn_crop(surroundings, degrees, (int(row), int(col)), size, result[place, turn])
     return result
