@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import getpass
+import logging
 import os
 import secrets
 import socket
 import threading
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,6 +18,8 @@ from types import TracebackType
 
 from stainloom.errors import CaseError
 from stainloom.io.files import disk_errors, process_alive, read_json, write_json
+
+_log = logging.getLogger(__name__)
 
 STALE_S = 60.0
 """A heartbeat older than this belongs to a holder that is gone."""
@@ -104,9 +108,10 @@ class Hold:
     Notes
     -----
     The file is written beside and linked into place, so that it is there whole or not at all and only one of two can
-    win. It is never rewritten: the heartbeat is its time of change. A stale one is renamed away, and looked at once more
-    before it is dropped, because another process may have taken the case in between. On a network share this is a
-    courtesy, as every lock there.
+    win. It is never rewritten: the heartbeat is its time of change. Claims on one machine come one after the other, by a
+    lock of the system that ends with its process. Where a share has no such locks, a stale file that is renamed away is
+    looked at once more before it is dropped, because another may have taken the case in between; there a hold is a
+    courtesy, as every lock.
     """
 
     def __init__(self, path: Path, case: str) -> None:
@@ -117,16 +122,17 @@ class Hold:
         self._thread: threading.Thread | None = None
 
     def __enter__(self) -> Hold:
-        for _ in range(_TRIES):
-            held = read_holder(self._path)
-            if held is not None and not held.gone:
-                raise self._refusal(held)
-            if held is not None:
-                self._put_aside(held)
-            if self._claim():
-                break
-        else:
-            raise CaseError(f"case {self._case} could not be held", next="try again in a minute")
+        with _one_at_a_time(self._path.with_name(".holder.lock")):
+            for _ in range(_TRIES):
+                held = read_holder(self._path)
+                if held is not None and not held.gone:
+                    raise self._refusal(held)
+                if held is not None:
+                    self._put_aside(held)
+                if self._claim():
+                    break
+            else:
+                raise CaseError(f"case {self._case} could not be held", next="try again in a minute")
         self._left.clear()
         self._thread = threading.Thread(target=self._beat, name=f"hold {self._case}", daemon=True)
         self._thread.start()
@@ -223,6 +229,23 @@ class Hold:
             if self.held:
                 with suppress(OSError):
                     os.utime(self._path)
+
+
+@contextmanager
+def _one_at_a_time(path: Path) -> Iterator[None]:
+    with disk_errors(path), open(path, "ab") as file:
+        try:
+            if os.name == "nt":
+                import msvcrt
+
+                msvcrt.locking(file.fileno(), msvcrt.LK_LOCK, 1)  # type: ignore[attr-defined, unused-ignore]
+            else:
+                import fcntl
+
+                fcntl.flock(file, fcntl.LOCK_EX)
+        except OSError as error:
+            _log.info("no locks in %s: %s", path.parent, error)
+        yield
 
 
 def _user() -> str:
