@@ -321,8 +321,8 @@ def _copy_in(source: Path, slide: Slide, case: str, study: Path, progress: Progr
             found=f"{copied.bytes} bytes, or another content",
             next="put the original file back, or add the changed slide as a new case",
         )
-    print_ = Fingerprint(copied.bytes, copied.ends_sha256, sha256)
-    return replace(slide, root=".", path=target.relative_to(study).as_posix(), fingerprint=print_)
+    complete = Fingerprint(copied.bytes, copied.ends_sha256, sha256)
+    return replace(slide, root=".", path=target.relative_to(study).as_posix(), fingerprint=complete)
 
 
 def _same(one: Fingerprint, other: Fingerprint) -> bool:
