@@ -171,9 +171,12 @@ def follow_lesions(
     spot = near.within(window)
     touched = [int(n) for n in np.unique(new_numbers[spot]) if n]
     gone = {lesion_at[int(n)].id for n in np.unique(old_numbers[spot]) if n}
-    shared = _shared(old_numbers, new_numbers, touched)
-    parents = {n: [(lesion_at[o], px) for (m, o), px in shared.items() if m == n and o in lesion_at] for n in touched}
+    parents: dict[int, list[tuple[Lesion, int]]] = {number: [] for number in touched}
+    for (n, o), px in _shared(old_numbers, new_numbers).items():
+        if n in parents and o in lesion_at:
+            parents[n].append((lesion_at[o], px))
     heirs = _heirs(new, parents)
+    kept = {lesion.id for lesion in heirs.values()}
     pairs: list[tuple[Lesion | None, Lesion | None]] = []
     for number in touched:
         shape = _moved(new[number - 1], window)
@@ -182,14 +185,13 @@ def follow_lesions(
             pairs.append((None, Lesion(next_id, shape.class_id, shape.box, shape.area_px, shape.first, author=author)))
             next_id += 1
             continue
-        joined = [lesion for lesion, _ in parents[number] if lesion not in heirs.values()]
+        joined = [lesion for lesion, _ in parents[number] if lesion.id not in kept]
         note = "; ".join(lesion.note for lesion in (old, *sorted(joined, key=lambda le: le.id)) if lesion.note)
         lesion = replace(
             old, class_id=shape.class_id, box=shape.box, area_px=shape.area_px, first=shape.first, note=note
         )
         if lesion != old:
             pairs.append((old, lesion))
-    kept = {lesion.id for lesion in heirs.values()}
     pairs += [(known[number], None) for number in gone - kept]
     return tuple(sorted(pairs, key=_pair_id))
 
@@ -209,9 +211,11 @@ def _heirs(new: tuple[Component, ...], parents: Mapping[int, list[tuple[Lesion, 
     )
     by_id = {lesion.id: lesion for several in parents.values() for lesion, _ in several}
     heirs: dict[int, Lesion] = {}
+    taken: set[int] = set()
     for _, _, lesion_id, number in ranked:
-        if number not in heirs and by_id[lesion_id] not in heirs.values():
+        if number not in heirs and lesion_id not in taken:
             heirs[number] = by_id[lesion_id]
+            taken.add(lesion_id)
     return heirs
 
 
@@ -221,16 +225,12 @@ def _around(box: Box, others: list[Box]) -> Box:
     return Box(row, col, max(b.row_end for b in boxes) - row, max(b.col_end for b in boxes) - col)
 
 
-def _shared(old: NDArray[np.int32], new: NDArray[np.int32], wanted: list[int]) -> dict[tuple[int, int], int]:
-    """Shared pixels of (new, old) components, for the wanted new ones."""
+def _shared(old: NDArray[np.int32], new: NDArray[np.int32]) -> dict[tuple[int, int], int]:
+    """How many pixels each pair of (new, old) components shares; pairs that share none are left out."""
     both = (old > 0) & (new > 0)
-    if not wanted or not both.any():
-        return {}
-    span = int(old.max()) + 1
+    span = int(old.max(initial=0)) + 1
     codes, counts = np.unique(new[both].astype(np.int64) * span + old[both], return_counts=True)
-    pairs = {(int(code) // span, int(code) % span): int(px) for code, px in zip(codes, counts, strict=True)}
-    chosen = set(wanted)
-    return {pair: px for pair, px in pairs.items() if pair[0] in chosen}
+    return {(int(code) // span, int(code) % span): int(px) for code, px in zip(codes, counts, strict=True)}
 
 
 def _moved(component: Component, window: Box) -> Component:

@@ -8,7 +8,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from stainloom.case.regions import Lesion
 from stainloom.errors import LabelError
 from stainloom.geometry import Box, Scale, Size
 from stainloom.io.files import disk_errors
+from stainloom.io.onewriter import HeldElsewhereError, refuse_if_held
 from stainloom.io.strokelog import (
     COLUMNS,
     SIDE_MOST_PX,
@@ -33,6 +34,7 @@ from stainloom.io.strokelog import (
     pack_mask,
     unpack_mask,
 )
+from stainloom.io.waldamage import wal_damage
 
 _APPLICATION = 0x53544C4D  # "STLM"
 _VERSION = 1
@@ -54,6 +56,9 @@ _SCHEMA = {
 _OBJECT_COLUMNS = "id, class_id, box_row, box_col, box_rows, box_cols, mask, text"
 _REPLACE_TRIES = 6
 
+DAMAGE = (apsw.Error, HeldElsewhereError, ValueError, KeyError, TypeError, IndexError, StopIteration, RecursionError)
+"""What reading a damaged store may raise."""
+
 
 def backup_path(path: Path) -> Path:
     """Where the copy of a store stands: `labels.backup.sqlite` beside `labels.sqlite`."""
@@ -65,7 +70,7 @@ def stopping(path: Path) -> Iterator[None]:
     """Turn whatever shows that a store cannot be read into a `LabelError` that stops the work and names the backup."""
     try:
         yield
-    except (apsw.BusyError, apsw.LockedError) as error:
+    except (apsw.BusyError, apsw.LockedError, HeldElsewhereError) as error:
         raise LabelError(
             "the labels are open in another program",
             slide=path.name,
@@ -81,7 +86,7 @@ def stopping(path: Path) -> Iterator[None]:
             found=f"{error} at {path}",
             next="open the case read-only, or copy it to a folder that can be written",
         ) from error
-    except (apsw.Error, ValueError, KeyError, TypeError, IndexError, StopIteration, RecursionError) as error:
+    except DAMAGE as error:
         raise unreadable(path, str(error) or type(error).__name__) from error
 
 
@@ -100,20 +105,14 @@ def _backup_in_words(path: Path) -> str:
     copy = backup_path(path)
     if not copy.exists():
         return f"restore {path.name} from a copy of the study (there is no {copy.name})"
-    connection = None
     try:
-        connection = connect_to_read(copy)
-        size, scale = _geometry(connection)
-        state = load(connection, copy, size, scale)
-        last = next(iter(connection.execute("SELECT utc FROM strokes ORDER BY number DESC LIMIT 1")), ("no stroke",))
-        return (
-            f"{copy.name} reads well, up to stroke {state.number} ({last[0]}): put a copy of it in place of {path.name}"
-        )
-    except (apsw.Error, LabelError, ValueError, KeyError, TypeError, IndexError, StopIteration) as error:
+        with closing(connect_to_read(copy)) as connection:
+            state = load(connection, copy, *_geometry(connection))
+            last = list(connection.execute("SELECT utc FROM strokes ORDER BY number DESC LIMIT 1"))
+    except (LabelError, *DAMAGE) as error:
         return f"{copy.name} cannot be read either ({error}): restore both from a copy of the study"
-    finally:
-        if connection is not None:
-            connection.close(True)
+    when = f"stroke {state.number} of {last[0][0]}" if last else "an empty raster"
+    return f"{copy.name} reads well, up to {when}: put a copy of it in place of {path.name}"
 
 
 def refuse_if_lost(path: Path) -> None:
@@ -147,13 +146,15 @@ def make_store(path: Path, size: Size, um_per_px: Scale) -> None:
                     connection.execute("COMMIT")
                 finally:
                     connection.close(True)
-            # A link, not a rename: it fails where another program made the store in the same moment.
-            try:
-                os.link(beside, path)
-            except (AttributeError, NotImplementedError, PermissionError, OSError):
-                if path.exists():
+            # A link, not a rename: it fails where another program made the store in the same moment. That one is used.
+            with suppress(FileExistsError):
+                try:
+                    os.link(beside, path)
+                except FileExistsError:
                     raise
-                os.rename(beside, path)
+                except (AttributeError, NotImplementedError, OSError):
+                    if not path.exists():
+                        os.rename(beside, path)
         finally:
             with suppress(OSError):
                 beside.unlink(missing_ok=True)
@@ -178,7 +179,7 @@ def _guard(connection: apsw.Connection) -> None:
 
 def connect_to_write(path: Path) -> apsw.Connection:
     """A connection that locks the store against all others."""
-    _refuse_without_wal(path)
+    _refuse_if_cut(path)
     connection = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READWRITE)
     try:
         _guard(connection)
@@ -208,58 +209,44 @@ def leave_wal(connection: apsw.Connection) -> None:
 
 
 def connect_to_read(path: Path) -> apsw.Connection:
-    """A connection that writes nothing; a store that was not closed is read from a copy in memory.
+    """The store copied into memory: nothing is written, and the file is not held.
 
     Notes
     -----
     SQLite opens a store in WAL mode only where it can write beside it, and `immutable=1` ignores what is in the WAL
-    and then looks empty. So both files are copied to a folder of our own and opened there.
+    and then looks empty. So a store that was not closed is copied with its WAL to a folder of our own and opened there.
     """
-    _refuse_without_wal(path)
-    connection = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READONLY)
+    with disk_errors(path, LabelError):
+        refuse_if_held(path)
+    _refuse_if_cut(path)
+    memory = apsw.Connection(":memory:")
     try:
-        _guard(connection)
-        if not _in_wal(path) and not any(companion.exists() for companion in _companions(path)):
-            connection.execute("SELECT count(*) FROM sqlite_schema")
-            return connection
+        if _in_wal(path) or any(companion.exists() for companion in _companions(path)):
+            with tempfile.TemporaryDirectory(prefix="stainloom-") as folder:
+                copy = Path(folder) / path.name
+                with disk_errors(copy, LabelError):
+                    for source in (path, *_companions(path)):
+                        if source.exists():
+                            shutil.copyfile(source, copy.with_name(source.name))
+                _copy_into(memory, copy, apsw.SQLITE_OPEN_READWRITE)
+        else:
+            _copy_into(memory, path, apsw.SQLITE_OPEN_READONLY)
+        _guard(memory)
+        memory.execute("PRAGMA query_only=1")
+        return memory
     except BaseException:
-        connection.close(True)
+        memory.close(True)
         raise
-    connection.close(True)
-    return _connect_to_copy(path)
 
 
-def _connect_to_copy(path: Path) -> apsw.Connection:
-    # The lock of a living writer is only seen by asking for it.
-    with suppress(apsw.CantOpenError, apsw.ReadOnlyError, apsw.PermissionsError):
-        asking = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READONLY)
-        try:
-            _guard(asking)
-            asking.execute("SELECT count(*) FROM sqlite_schema")
-        finally:
-            asking.close(True)
-    with tempfile.TemporaryDirectory(prefix="stainloom-") as folder:
-        copy = Path(folder) / "labels.sqlite"
-        for source in (path, *_companions(path)):
-            if source.exists():
-                shutil.copyfile(source, copy.with_name(copy.name + source.name.removeprefix(path.name)))
-        with _closing(apsw.Connection(str(copy), flags=apsw.SQLITE_OPEN_READWRITE)) as copied:
-            _guard(copied)
-            copied.execute("PRAGMA locking_mode=EXCLUSIVE")
-            memory = apsw.Connection(":memory:")
-            with memory.backup("main", copied, "main") as backup:
+def _copy_into(memory: apsw.Connection, path: Path, flags: int) -> None:
+    with closing(apsw.Connection(str(path), flags=flags)) as source:
+        _guard(source)
+        if flags != apsw.SQLITE_OPEN_READONLY:
+            source.execute("PRAGMA locking_mode=EXCLUSIVE")
+        with memory.backup("main", source, "main") as backup:
+            while not backup.done:
                 backup.step(-1)
-    _guard(memory)
-    memory.execute("PRAGMA query_only=1")
-    return memory
-
-
-@contextmanager
-def _closing(connection: apsw.Connection) -> Iterator[apsw.Connection]:
-    try:
-        yield connection
-    finally:
-        connection.close(True)
 
 
 def _in_wal(path: Path) -> bool:
@@ -267,14 +254,20 @@ def _in_wal(path: Path) -> bool:
         return file.read(20)[18:20] == b"\x02\x02"
 
 
-def _refuse_without_wal(path: Path) -> None:
+def _refuse_if_cut(path: Path) -> None:
+    """Stop where SQLite would open what is left of a store as if it were all: it trusts a missing or damaged WAL."""
     with disk_errors(path, LabelError):
         if path.stat().st_size == 0:
             raise unreadable(path, "an empty file")
-        if _in_wal(path) and not _companions(path)[0].exists():
-            raise unreadable(
-                path, f"the store was not closed, and {path.name}-wal, which holds strokes, is not beside it"
-            )
+        wal = _companions(path)[0]
+        if not _in_wal(path):
+            return
+        if not wal.exists():
+            raise unreadable(path, f"the store was not closed, and {wal.name}, which holds strokes, is not beside it")
+        data = wal.read_bytes()
+    damage = wal_damage(data)
+    if damage:
+        raise unreadable(path, f"{wal.name} is damaged: {damage}")
 
 
 def load(connection: apsw.Connection, path: Path, size: Size, um_per_px: Scale) -> LabelState:
@@ -442,7 +435,7 @@ def _lesion_row(lesion: Lesion) -> tuple[Column, ...]:
 def copy_store(source: apsw.Connection, target: Path) -> None:
     """Copy an open store into a file at rest."""
     target.unlink(missing_ok=True)
-    with _closing(apsw.Connection(str(target))) as connection:
+    with closing(apsw.Connection(str(target))) as connection:
         with connection.backup("main", source, "main") as backup:
             backup.step(-1)
         if _value(connection, "PRAGMA journal_mode=DELETE") != "delete":
@@ -451,25 +444,38 @@ def copy_store(source: apsw.Connection, target: Path) -> None:
         os.fsync(file.fileno())
 
 
-def verify(path: Path, size: Size, um_per_px: Scale) -> LabelState:
-    """Read a store at rest from end to end; `LabelError` where it is damaged."""
-    with stopping(path), _closing(connect_to_read(path)) as connection:
-        return load(connection, path, size, um_per_px)
+def check_copy(path: Path, state: LabelState) -> None:
+    """Read a store at rest from end to end; `LabelError` where it is not the given state."""
+    try:
+        with closing(connect_to_read(path)) as connection:
+            copied = load(connection, path, state.size, state.um_per_px)
+        found = f"stroke {copied.number} in the copy, {state.number} here"
+        equal = (copied.number, copied.chain) == (state.number, state.chain)
+        equal = equal and np.array_equal(copied.raster, state.raster)
+    except (*DAMAGE, LabelError) as error:
+        equal, found = False, str(error)
+    if not equal:
+        raise LabelError(
+            "the copy of the labels does not equal the labels; the older backup stays",
+            slide=path.name,
+            found=found,
+            next="check this disk, and copy the case to another one",
+        )
 
 
 def set_aside_if_foreign(backup: Path, source: apsw.Connection) -> None:
     """Keep a backup under another name where it holds strokes that this store does not know."""
     if not backup.exists():
         return
-    try:
-        with stopping(backup), _closing(connect_to_read(backup)) as connection:
+    number, mark = 0, "damaged"
+    with suppress(LabelError, *DAMAGE):
+        with closing(connect_to_read(backup)) as connection:
             ((number, chain),) = connection.execute("SELECT number, chain FROM head")
-            known = number == 0 or fetch_row(source, number).chain == chain
-    except LabelError:
-        known, number, chain = False, 0, b"damaged"
-    if not known:
-        name = f"{backup.stem.removesuffix('.backup')}.conflict-{number}-{chain.hex()[:8]}{backup.suffix}"
-        replace_file(backup, backup.with_name(name))
+        mark = chain.hex()[:8]
+        if number == 0 or fetch_row(source, number).chain == chain:
+            return
+    name = f"{backup.stem.removesuffix('.backup')}.conflict-{number}-{mark}{backup.suffix}"
+    replace_file(backup, backup.with_name(name))
 
 
 def replace_file(source: Path, target: Path) -> None:

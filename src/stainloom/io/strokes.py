@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -22,6 +22,7 @@ from stainloom.io.files import disk_errors
 from stainloom.io.labelfile import (
     add_row,
     backup_path,
+    check_copy,
     connect_to_read,
     connect_to_write,
     copy_store,
@@ -38,8 +39,8 @@ from stainloom.io.labelfile import (
     replace_file,
     set_aside_if_foreign,
     stopping,
-    verify,
 )
+from stainloom.io.onewriter import Hold
 from stainloom.io.shares import on_share
 from stainloom.io.snapshot import Labels, write_labels
 from stainloom.io.strokelog import (
@@ -78,13 +79,13 @@ class LabelStore:
     """What was painted on the reference of one case, in one file: see `open`."""
 
     def __init__(
-        self, connection: apsw.Connection, path: Path, state: LabelState, author: str, read_only: bool, share: bool
+        self, connection: apsw.Connection, path: Path, state: LabelState, author: str, hold: Hold | None, share: bool
     ) -> None:
         self._connection: apsw.Connection | None = connection
-        self._state, self._author = state, author
+        self._state, self._author, self._hold = state, author, hold
         self._label_id: tuple[int, str] | None = None
         self._boxes = object_boxes(connection)
-        self.path, self.read_only, self.on_share = path, read_only, share
+        self.path, self.read_only, self.on_share = path, hold is None, share
 
     @classmethod
     def open(
@@ -144,16 +145,19 @@ class LabelStore:
                 )
             make_store(path, size, scale)
         share = on_share(path) if share is None else share
-        with stopping(path):
+        with stopping(path), ExitStack() as undone:
+            hold = None
+            if not read_only:
+                hold = Hold(path)
+                undone.callback(hold.release)
             connection = connect_to_read(path) if read_only else connect_to_write(path)
-            try:
-                state = load(connection, path, size, scale)
-                if not read_only:
-                    prepare_to_write(connection, share)
-                return cls(connection, path, state, author, read_only, share)
-            except BaseException:
-                connection.close(True)
-                raise
+            undone.callback(connection.close, True)
+            state = load(connection, path, size, scale)
+            if not read_only:
+                prepare_to_write(connection, share)
+            store = cls(connection, path, state, author, hold, share)
+            undone.pop_all()
+            return store
 
     def raster(self) -> NDArray[np.uint8]:
         """The class raster, a copy: (rows, cols) uint8, 0 not annotated."""
@@ -296,7 +300,10 @@ class LabelStore:
         return self._state.number
 
     def undo(self) -> Box | None:
-        """Take back the last stroke, also one of an earlier day. The box that changed; None where nothing is left."""
+        """Take back the last stroke, also one of an earlier day. The box that changed; None where nothing is left.
+
+        A description taken back changes no pixel: its box is empty.
+        """
         return self._turn("undo", self.undoable)
 
     def redo(self) -> Box | None:
@@ -334,16 +341,7 @@ class LabelStore:
         with disk_errors(target, LabelError), self._writing(f"{target.name} was not written"):
             try:
                 copy_store(source, beside)
-                copied = verify(beside, self.size, self.um_per_px)
-                if (copied.number, copied.chain) != (self._state.number, self._state.chain) or not np.array_equal(
-                    copied.raster, self._state.raster
-                ):
-                    raise LabelError(
-                        "the copy of the labels does not equal the labels; the older backup stays",
-                        slide=target.name,
-                        found=f"stroke {copied.number} in the copy, {self._state.number} here",
-                        next="check this disk, and copy the case to another one",
-                    )
+                check_copy(beside, self._state)
                 set_aside_if_foreign(target, source)
                 replace_file(beside, target)
             finally:
@@ -362,6 +360,8 @@ class LabelStore:
                     leave_wal(connection)
         finally:
             connection.close(True)
+            if self._hold is not None:
+                self._hold.release()
 
     def __enter__(self) -> LabelStore:
         return self
