@@ -5,13 +5,14 @@ from __future__ import annotations
 import hashlib
 import struct
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import imagecodecs
 import numpy as np
 import openslide
 import pytest
+import tifffile
 
 from stainloom.errors import SlideError
 from stainloom.geometry import Box, Pixels, Pyramid, Size, read_padded, whole
@@ -201,6 +202,27 @@ def test_the_fingerprint_is_size_and_ends(tmp_path: Path) -> None:
 
     with pytest.raises(Cancelled):
         fingerprint(path, full=True, progress=cancelled)
+
+
+def test_jpeg_2000_is_left_to_openslide(tmp_path: Path) -> None:
+    """An Aperio slide in JPEG 2000 without loss, its tiles made here."""
+    path, side = tmp_path / "a.svs", 128
+    padded = np.pad(PIXELS, ((0, 39), (0, 66), (0, 0)), mode="edge")
+
+    def tiles() -> Iterator[bytes]:
+        for row in range(0, padded.shape[0], side):
+            for col in range(0, padded.shape[1], side):
+                tile = np.ascontiguousarray(padded[row : row + side, col : col + side])
+                yield imagecodecs.jpeg2k_encode(tile, level=0, codecformat="j2k", mct=False)
+
+    text = "Aperio Image Library v1\r\n830x601 J2K/RGB Q=100|AppMag = 20|MPP = 0.25"
+    with tifffile.TiffWriter(path) as tif:
+        shape, how = (601, 830, 3), {"photometric": "rgb", "compression": 33005, "metadata": None}
+        tif.write(tiles(), shape=shape, dtype=np.uint8, tile=(side, side), description=text, **how)
+    assert describe_slide(path).format == "OpenSlide aperio"
+    with open_slide(path, cache=TileCache()) as slide:
+        assert slide.um_per_px[0] == (0.25, 0.25)
+        np.testing.assert_array_equal(slide.read(0, Box(-5, 7, 610, 830)), read_padded(PIXELS, Box(-5, 7, 610, 830)))
 
 
 # --- real slides

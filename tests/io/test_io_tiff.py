@@ -248,6 +248,28 @@ def test_a_file_without_levels_gets_them_from_its_own_pixels(tmp_path: Path) -> 
             np.testing.assert_array_equal(slide.read(level, whole(size)), expected.read(level, whole(size)))
 
 
+def test_ome_tiff_with_levels_of_another_writer(tmp_path: Path) -> None:
+    pixels = picture(900, 1400)
+    levels = [pixels, halve(pixels), halve(halve(pixels))]
+    with tifffile.TiffWriter(tmp_path / "a.ome.tif", ome=True) as tif:
+        how: dict[str, Any] = {"tile": (128, 128), "photometric": "rgb", "compression": "deflate"}
+        size = {
+            "PhysicalSizeX": 0.25,
+            "PhysicalSizeXUnit": "\u00b5m",
+            "PhysicalSizeY": 0.5,
+            "PhysicalSizeYUnit": "\u00b5m",
+        }
+        tif.write(pixels, subifds=2, metadata={"axes": "YXS", **size}, **how)
+        for level in levels[1:]:
+            tif.write(level, subfiletype=1, **how)
+    facts = describe_slide(tmp_path / "a.ome.tif")
+    assert (facts.format, facts.levels, facts.um_per_px) == ("OME-TIFF", 3, (0.5, 0.25))
+    with open_slide(tmp_path / "a.ome.tif", cache=TileCache()) as slide:
+        assert slide.um_per_px == ((0.5, 0.25), (1.0, 0.5), (2.0, 1.0))
+        for level, expected in enumerate(levels):
+            np.testing.assert_array_equal(slide.read(level, whole(slide.levels[level])), expected)
+
+
 def test_a_tile_left_out_is_white(tmp_path: Path) -> None:
     def tiles() -> Any:
         yield np.full((128, 128, 3), 9, np.uint8)
@@ -503,6 +525,16 @@ def test_other_kinds_of_pixels_are_refused_clearly(tmp_path: Path, pixels: Any, 
     tifffile.imwrite(tmp_path / "a.tif", pixels, metadata=None, **how)
     with pytest.raises(SlideError, match=rf"(?i)stain HE, file a\.tif.*{found}|OpenSlide"):
         open_slide(tmp_path / "a.tif", cache=TileCache(), um_per_px=1.0, stain="HE")
+
+
+def test_one_piece_that_is_shorter_than_its_rows_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "a.tif"
+    tifffile.imwrite(path, RGB, photometric="rgb", metadata=None)
+    with path.open("ab") as file:
+        file.write(bytes(300_000))  # so that the missing rows would be found in what follows
+    patched(path, "StripByteCounts", 300 * 420)
+    with pytest.raises(SlideError, match=r"stain HE, file a\.tif"):
+        reads(path)
 
 
 # --- threads and closing

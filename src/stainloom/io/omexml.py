@@ -12,6 +12,7 @@ from xml.sax.saxutils import escape
 from stainloom.errors import SlideError
 from stainloom.geometry import Scale, Size
 
+MAX_XML = 64 * 2**20
 _UNITS_UM = {"m": 1e6, "cm": 1e4, "mm": 1e3, "\u00b5m": 1.0, "\u03bcm": 1.0, "um": 1.0, "nm": 1e-3}
 
 
@@ -55,6 +56,8 @@ def read_ome(xml: str, path: Path, stain: str | None = None) -> OmeFacts:
         not one RGB picture, or says that pixels lie in other files: these are never followed.
     """
     parse = _OmeParse(path, stain)
+    if len(xml) > MAX_XML:
+        raise parse.refuse(f"at most {MAX_XML // 2**20} Mi characters", f"{len(xml)}")
     try:
         parse.parser.Parse(xml.strip("\ufeff\0 \r\n\t").encode(), True)
     except (expat.ExpatError, ValueError, OverflowError) as error:

@@ -346,6 +346,8 @@ def _uncut_rows(page: Any, size: Size) -> TiffLevel | None:
         return None
     rows = min(size.rows, max(1, 2**20 // size.cols))
     row_bytes = size.cols * int(page.samplesperpixel)
+    if page.databytecounts[0] < size.rows * row_bytes:
+        return None
     first = np.arange(0, size.rows, rows, dtype=np.int64)
 
     def array(data: bytes, index: int) -> NDArray[Any]:
