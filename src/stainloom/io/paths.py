@@ -80,7 +80,7 @@ def safe_name(name: str) -> str:
     plain = 0 < len(name) <= _NAME_MOST and set(name) <= _PLAIN and name.strip(".") == name
     if plain and _unfit(name) is None:
         return name
-    near = "".join(c if c in _PLAIN and c != "." else "_" for c in name)[: _NAME_MOST - 9].strip("_") or "_"
+    near = "".join(c if c in _PLAIN and c != "." else "_" for c in name)[: _NAME_MOST - 9].strip("_-") or "_"
     return f"{near}-{hashlib.sha256(name.encode('utf-8', 'surrogatepass')).hexdigest()[:8]}"
 
 
