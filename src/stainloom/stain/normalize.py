@@ -24,7 +24,8 @@ __all__ = ["NORMALIZERS", "Normalization", "NormalizeSettings", "Normalizer", "u
 _RIDGE = 0.01
 _GAIN_MOST = 3.0
 _STRIP_PX = 16_384
-_ONE = np.array([1.0])
+# As an array: cv2 takes a single number beside four pixels for a colour of four channels.
+_ONES = np.ones((_STRIP_PX, 1), np.float32)
 
 
 @dataclass(frozen=True)
@@ -87,7 +88,7 @@ class Normalization:
             value = cv2.LUT(channels[0], self._tables[out, 0])
             for channel in (1, 2):
                 value = cv2.multiply(value, cv2.LUT(channels[channel], self._tables[out, channel]), dst=value)
-            mixed.append(cv2.subtract(value, _ONE, dtype=cv2.CV_8U))
+            mixed.append(cv2.subtract(value, _ONES[: len(value)], dtype=cv2.CV_8U))
         result = cv2.merge(mixed)
         white = cv2.inRange(rgb, (255, 255, 255), (255, 255, 255))
         return np.asarray(cv2.copyTo(rgb, white, result), np.uint8)

@@ -1,0 +1,77 @@
+"""Samples of tissue from slides."""
+
+import numpy as np
+import pytest
+
+from stainloom.case.stains import HE
+from stainloom.errors import SlideError
+from stainloom.geometry import ArrayPyramid, Box, Pixels
+from stainloom.progress import Cancelled
+from stainloom.stain.density import angle_deg, colour, unit
+from stainloom.stain.fit import NormalizeSettings
+from stainloom.stain.sample import fit_slide, glass_of, sample_tissue
+
+GLASS = np.array([244.0, 242.0, 246.0])
+SETTINGS = NormalizeSettings(sample_px=5_000)
+
+
+class Watched(ArrayPyramid):
+    """A slide that remembers its largest read."""
+
+    largest_px = 0
+
+    def read(self, level: int, box: Box) -> Pixels:
+        if level == 0:
+            self.largest_px = max(self.largest_px, box.rows * box.cols)
+        return super().read(level, box)
+
+
+@pytest.fixture(scope="module")
+def slide() -> Watched:
+    generator = np.random.default_rng(0)
+    vectors = unit([dye.direction for dye in HE.dyes])
+    picture = np.empty((1600, 2000, 3), np.uint8)
+    picture[:] = np.rint(GLASS)
+    amounts = generator.gamma(2.0, 0.2, (800, 1000, 2))
+    for k in range(2):
+        pure = generator.random(amounts.shape[:2]) < 0.1
+        amounts[pure] = 0
+        amounts[pure, k] = 0.8
+    picture[400:1200, 500:1500] = colour(amounts @ vectors, GLASS)
+    return Watched(picture, 1.0)
+
+
+def test_only_tissue_is_sampled_in_small_reads(slide: Watched) -> None:
+    slide.largest_px = 0
+    pixels = sample_tissue(slide, SETTINGS)
+    assert pixels.shape == (5_000, 3)
+    assert slide.largest_px <= 64 * 64
+    # at the rim the mask, four um coarse, may hold a little glass
+    assert np.mean((pixels == np.rint(GLASS)).all(axis=1)) < 0.02
+
+
+def test_the_same_seed_gives_the_same_pixels(slide: Watched) -> None:
+    first = sample_tissue(slide, SETTINGS)
+    assert np.array_equal(first, sample_tissue(slide, SETTINGS))
+    assert not np.array_equal(first, sample_tissue(slide, NormalizeSettings(sample_px=5_000, seed=1)))
+
+
+def test_a_slide_is_fitted_with_its_own_glass(slide: Watched) -> None:
+    assert np.abs(glass_of(slide) - GLASS).max() < 1.5
+    fit = fit_slide(slide, HE, SETTINGS)
+    for found, dye in zip(fit.vectors, HE.dyes, strict=True):
+        assert angle_deg(found, dye.direction) < 2
+    assert np.abs(np.subtract(fit.background, GLASS)).max() < 1.5
+
+
+def test_an_empty_slide_is_refused() -> None:
+    with pytest.raises(SlideError, match="no tissue"):
+        sample_tissue(ArrayPyramid(np.full((600, 600, 3), 244, np.uint8), 1.0), SETTINGS)
+
+
+def test_it_can_be_stopped(slide: Watched) -> None:
+    def stop(done: float, total: float, what: str) -> None:
+        raise Cancelled
+
+    with pytest.raises(Cancelled):
+        sample_tissue(slide, SETTINGS, progress=stop)
