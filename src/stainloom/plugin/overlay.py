@@ -183,7 +183,7 @@ def caution(stain: StainView) -> str:
     """One sentence on why a stain is not to be trusted here."""
     plain = {
         "check": "its alignment needs a check",
-        "failed": "it could not be aligned and lies as on its own glass",
+        "failed": "its alignment failed, so places do not match",
         "not aligned": "it is not aligned yet and lies as on its own glass",
         "left out": "it was left out of this case",
         "missing": "the case has no slide of it",

@@ -1,0 +1,12 @@
+"""Tests of the plugin change nobody's napari preferences."""
+
+import atexit
+import os
+import shutil
+import tempfile
+from pathlib import Path
+
+# Before anything imports napari, which reads the variable once.
+_folder = Path(tempfile.mkdtemp(prefix="stainloom-napari-"))
+os.environ["NAPARI_CONFIG"] = str(_folder / "settings.yaml")
+atexit.register(shutil.rmtree, _folder, ignore_errors=True)

@@ -1,0 +1,250 @@
+"""Tests of a case in a real window: what is drawn, keys, legend, title, pictures, closing."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from test_plugin_layers import NAMES, small_case
+
+from stainloom import jobs
+from stainloom.case.aligned import AlignedStain
+from stainloom.case.view import StainView
+from stainloom.geometry import ArrayPyramid
+from stainloom.plugin.overlay import RESEARCH_ONLY, SIMULATED
+
+pytestmark = pytest.mark.screen
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def opened(make_napari_viewer):
+    """Opens cases in a window of 1280 x 800 px and closes them."""
+    from stainloom.plugin._napari import main_window, settle
+    from stainloom.plugin.session import Session
+
+    sessions = []
+
+    def open_case(view):
+        viewer = make_napari_viewer(show=True)
+        main_window(viewer).resize(1280, 800)
+        settle(viewer)
+        sessions.append(Session.open(viewer, view))
+        settle(viewer)
+        return sessions[-1]
+
+    yield open_case
+    for session in sessions:
+        session.close()
+    sessions.clear()
+
+
+def photo(session) -> np.ndarray:
+    """The window as (rows, cols, 3) uint8."""
+    from stainloom.plugin._napari import photograph
+
+    return pixels(photograph(session.viewer))
+
+
+def pixels(png: bytes) -> np.ndarray:
+    import cv2
+
+    picture = cv2.imdecode(np.frombuffer(png, np.uint8), cv2.IMREAD_COLOR)
+    return np.ascontiguousarray(picture[..., ::-1])
+
+
+def canvas_of(session, picture: np.ndarray) -> np.ndarray:
+    """The part of a photograph that shows the canvas."""
+    from qtpy.QtCore import QPoint
+
+    from stainloom.plugin._napari import canvas_widget, main_window
+
+    widget = canvas_widget(session.viewer)
+    at = widget.mapTo(main_window(session.viewer), QPoint(0, 0))
+    return picture[at.y() : at.y() + widget.height(), at.x() : at.x() + widget.width()]
+
+
+def at_um(session, picture: np.ndarray, row_um: float, col_um: float) -> np.ndarray:
+    """The pixel of a photograph that shows a place on the reference."""
+    canvas = canvas_of(session, picture)
+    camera = session.viewer.scene.camera
+    row = (row_um - camera.center[-2]) * camera.zoom + canvas.shape[0] / 2
+    col = (col_um - camera.center[-1]) * camera.zoom + canvas.shape[1] / 2
+    return canvas[round(row), round(col)].astype(int)
+
+
+def test_each_key_shows_its_stain(opened, qtbot):
+    from qtpy.QtCore import Qt
+
+    from stainloom.plugin._napari import canvas_widget
+
+    session = opened(small_case())
+    for number, name in enumerate(NAMES):
+        qtbot.keyClick(canvas_widget(session.viewer), Qt.Key.Key_F1 + number)
+        assert session.layers.shown(session.viewer).stains == (name,)
+        np.testing.assert_allclose(at_um(session, photo(session), 200, 300), 200 - 20 * number, atol=2)
+
+
+def test_paint_lies_on_what_was_painted_to_the_pixel(opened):
+    # A black rectangle on the slide, at 0.5 um/px, exactly under the lesion, at 2 um/px: painted over opaquely, no black
+    # may look out on any side, whatever level is drawn.
+    view = small_case(maps=False)
+    slide = np.full((700, 900, 3), 255, np.uint8)
+    slide[200:280, 400:600] = 0
+    stains = (StainView("HE", AlignedStain("HE", ArrayPyramid(slide, 0.5)), "reference"), *view.stains[1:])
+    session = opened(dataclasses.replace(view, stains=stains))
+    session.layers.stains["HE"].interpolation2d = "nearest"
+    session.layers.lesions.visible = False
+    session.look_at((90, 190, 150, 310))
+    black = (canvas_of(session, photo(session))[:300].max(axis=-1) < 100).sum()
+    assert black > 5000
+    session.layers.lesions.visible = True
+    session.layers.lesions.opacity = 1.0
+    assert (canvas_of(session, photo(session))[:300].max(axis=-1) < 100).sum() == 0
+
+
+def test_lesions_and_classes_have_the_colours_of_the_legend(opened):
+    session = opened(small_case())
+    session.layers.lesions.opacity = 1.0
+    assert at_um(session, photo(session), 120, 250).tolist() == list(session.view.study.lesion("SMNL").rgb)
+    session.layers.lesions.visible = False
+    session.layers.predicted.visible = True
+    session.layers.predicted.opacity = 1.0
+    picture = photo(session)
+    assert at_um(session, picture, 50, 100).tolist() == list(session.view.study.lesion("MEMA").rgb)
+    assert at_um(session, picture, 200, 200).tolist() == list(session.view.study.lesion("normal").rgb)
+    np.testing.assert_allclose(at_um(session, picture, 280, 100), 200, atol=2)
+
+
+def test_the_legend_is_in_the_picture_and_says_what_is_shown(opened):
+    session = opened(small_case(("reference", "good", "check", "good", "missing")))
+    panel = session._panel
+    assert panel.isVisible()
+    place = panel.geometry()
+    seen = canvas_of(session, photo(session))[place.top() : place.bottom(), place.left() : place.right()]
+    lesion = np.array(session.view.study.lesion("SMNL").rgb)
+    assert (np.abs(seen.astype(int) - lesion).max(axis=-1) <= 2).sum() > 100
+    session.layers.lesions.visible = False
+    seen = canvas_of(session, photo(session))[place.top() : place.bottom(), place.left() : place.right()]
+    assert (np.abs(seen.astype(int) - lesion).max(axis=-1) <= 2).sum() == 0
+    assert panel.legend.swatches == ()
+    session.show_stain("Masson")
+    assert any(note.startswith("Masson: ") for note in panel.legend.notes)
+    assert session.viewer.status.startswith("Masson: ")
+    session.layers.weights["SMA"].visible = True
+    assert panel.legend.bar.text == "Weight of SMA"
+
+
+def test_the_legend_stays_in_its_corner_and_lets_the_mouse_through(opened, qtbot):
+    from qtpy.QtCore import Qt
+
+    from stainloom.plugin._napari import canvas_widget, main_window, settle
+
+    session = opened(small_case())
+    panel, canvas = session._panel, canvas_widget(session.viewer)
+    assert panel.testAttribute(Qt.WidgetAttribute.WA_TransparentForMouseEvents)
+    for size in ((1000, 700), (1400, 900)):
+        main_window(session.viewer).resize(*size)
+        settle(session.viewer)
+        assert 0 < canvas.height() - panel.geometry().bottom() < 20
+        assert panel.geometry().left() < 20
+
+
+@pytest.mark.parametrize("simulated", [True, False])
+def test_title_and_legend_say_simulated_and_research(opened, simulated):
+    session = opened(small_case(simulated=simulated))
+    assert (SIMULATED in session.viewer.title) == simulated
+    assert RESEARCH_ONLY in session.viewer.title
+    assert "P01-A" in session.viewer.title
+    assert (SIMULATED in session._panel.legend.notes) == simulated
+    assert session.viewer.canvas.overlays.scale_bar.visible
+
+
+def test_a_missing_stain_is_not_shown_but_said(opened):
+    session = opened(small_case(("reference", "good", "good", "good", "missing")))
+    session.show_stain("VG")
+    assert session.layers.shown(session.viewer).stains == ("HE",)
+    assert session.viewer.status.startswith("VG: ")
+
+
+def test_pictures_of_all_that_a_case_can_show(opened):
+    from stainloom.plugin.pictures import take_pictures
+
+    session = opened(small_case(("reference", "good", "check", "good", "missing")))
+    before = list(session.viewer.layers), session.layers.shown(session.viewer)
+    pictures = list(take_pictures(session))
+    assert [p.name for p in pictures] == ["aligned.png", "labels.png", "classes.png", "weights.png"]
+    for picture in pictures:
+        rows, cols, _ = pixels(picture.png).shape
+        assert rows >= 800
+        assert cols >= 1280
+        assert "Simulated tissue." in picture.caption
+    assert "except Masson" in pictures[0].caption
+    assert (list(session.viewer.layers), session.layers.shown(session.viewer)) == before
+
+
+def test_a_case_without_paint_and_prediction_has_only_the_checkerboard(opened):
+    from stainloom.plugin.pictures import take_pictures
+
+    session = opened(small_case(labels=False, maps=False))
+    assert [picture.name for picture in take_pictures(session)] == ["aligned.png"]
+
+
+def test_closing_the_window_closes_the_case_once(opened, qtbot):
+    closed = []
+    session = opened(dataclasses.replace(small_case(), closing=lambda: closed.append(1)))
+    session.viewer.close()
+    session.close()
+    assert closed == [1]
+    assert session.renderer.closed
+
+
+def test_file_open_gives_the_window_title_legend_and_keys(make_napari_viewer, npe2pm, monkeypatch, tmp_path, qtbot):
+    from npe2 import PluginManifest
+
+    from stainloom.plugin.legend import LegendPanel
+
+    (tmp_path / "study.json").touch()
+    monkeypatch.setattr(jobs, "open_view", lambda study, case: small_case())
+    with npe2pm.tmp_plugin(manifest=PluginManifest.from_file(ROOT / "napari.yaml")):
+        viewer = make_napari_viewer(show=True)
+        viewer.open(str(tmp_path), plugin="stainloom")
+        qtbot.waitUntil(lambda: SIMULATED in viewer.title, timeout=5000)
+    assert viewer.layers[0].name == "HE (simulated)"
+    from stainloom.plugin._napari import canvas_widget
+
+    assert canvas_widget(viewer).findChildren(LegendPanel)
+    viewer.layers.clear()
+
+
+def test_the_window_never_loads_torch():
+    code = f"""
+import sys, pkgutil, importlib
+sys.path.insert(0, {str(Path(__file__).parent)!r})
+import napari, stainloom.plugin
+for module in pkgutil.iter_modules(stainloom.plugin.__path__):
+    if module.name != "__main__":
+        importlib.import_module("stainloom.plugin." + module.name)
+from stainloom.plugin.session import Session
+from stainloom.plugin.pictures import take_pictures
+from stainloom import jobs
+from test_plugin_layers import small_case
+viewer = napari.Viewer(show=True)
+session = Session.open(viewer, small_case())
+names = [picture.name for picture in take_pictures(session)]
+viewer.close()
+session.close()
+import json
+print(json.dumps([names, sorted(name for name in sys.modules if name.split(".")[0] in ("torch", "triton", "timm"))]))
+"""
+    run = subprocess.run([sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True, check=False)
+    assert run.returncode == 0, run.stderr
+    names, loaded = json.loads(run.stdout.splitlines()[-1])
+    assert len(names) == 4
+    assert loaded == []
