@@ -7,6 +7,7 @@ import math
 import re
 import uuid
 from collections.abc import Generator, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -102,23 +103,40 @@ def read_geojson(path: Path) -> tuple[Annotation, ...]:
     del data
     result: list[Annotation] = []
     vertices = 0
-    number: int | None = None
     try:
-        for number, (feature, start, stop) in enumerate(_features(text), start=1):
-            if number > MOST_OBJECTS:
+        for feature, start, stop in _features(text):
+            if len(result) == MOST_OBJECTS:
                 raise ValueError(f"more than {MOST_OBJECTS} objects")
-            annotation = _annotation(feature, text[start:stop])
+            with _in_feature():
+                annotation = _annotation(feature, text[start:stop])
             vertices += sum(len(ring) for part in annotation.parts for ring in part)
             if vertices > MOST_VERTICES:
                 raise ValueError(f"more than {MOST_VERTICES} points")
             result.append(annotation)
-    except (ValueError, TypeError, KeyError, OverflowError, RecursionError) as error:
-        reason = "nested too deep" if isinstance(error, RecursionError) else str(error)
-        if isinstance(error, json.JSONDecodeError):
-            number = len(result) + 1 if number is not None else None
-            reason = f"no JSON: {error.msg} in line {error.lineno}, column {error.colno}"
-        raise _refused(path, reason, number) from error
+    except (ValueError, RecursionError) as error:
+        number = len(result) + 1 if isinstance(error, _FeatureError) else None
+        raise _refused(path, _reason(error), number) from error
     return tuple(result)
+
+
+class _FeatureError(ValueError):
+    """Something is wrong inside one feature."""
+
+
+@contextmanager
+def _in_feature() -> Iterator[None]:
+    try:
+        yield
+    except (ValueError, TypeError, KeyError, OverflowError, RecursionError) as error:
+        raise _FeatureError(_reason(error)) from error
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, RecursionError):
+        return "nested too deep"
+    if isinstance(error, json.JSONDecodeError):
+        return f"no JSON: {error.msg} in line {error.lineno}, column {error.colno}"
+    return str(error)
 
 
 def _refused(path: Path, found: str, number: int | None) -> LabelError:
@@ -167,7 +185,9 @@ def _features(text: str) -> Iterator[tuple[Any, int, int]]:
         _expect(text, place, '"')
         key, place = _DECODER.raw_decode(text, place)
         place = _expect(text, _skip(text, place), ":")
-        if key == "features" and not found and text.startswith("[", place):
+        if key == "features":
+            if found or not text.startswith("[", place):
+                raise ValueError("features that are no list, or stand there twice")
             found = True
             place = yield from _items(text, place)
         else:
@@ -187,7 +207,8 @@ def _items(text: str, place: int) -> Generator[tuple[Any, int, int], None, int]:
     while not text.startswith("]", place):
         if not first:
             place = _expect(text, place, ",")
-        value, stop = _DECODER.raw_decode(text, place)
+        with _in_feature():
+            value, stop = _DECODER.raw_decode(text, place)
         yield value, place, stop
         place, first = _skip(text, stop), False
     return _skip(text, place + 1)
