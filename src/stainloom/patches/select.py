@@ -17,6 +17,7 @@ from stainloom.case.aligned import AlignedCase, AlignedStain
 from stainloom.errors import PatchError
 from stainloom.geometry import Box, BoxUm, Scale, Size, box_to_um, index_to_um, size_um, um_to_box, whole
 from stainloom.patches.augment import context_needed_px
+from stainloom.patches.grid import windows_in
 from stainloom.progress import Progress, silent
 from stainloom.tissue import tissue_mask
 
@@ -194,7 +195,8 @@ def select_windows(
             counts[LACKS_STAIN] += 1
         else:
             windows.append(_window(lesion, box, share, present, chosen))
-    return Selection(tuple(windows), dict(sorted(counts.items())), len(lesions))
+    left_out = {reason: count for reason, count in sorted(counts.items()) if count}
+    return Selection(tuple(windows), left_out, len(lesions))
 
 
 def _window(lesion: _Lesion, box: Box, share: float, present: NDArray[np.bool_], settings: PatchSettings) -> Window:
@@ -238,19 +240,20 @@ def _windows_over(
     """Whole windows of the bounding rectangle with enough of the lesion; strip by strip, so that memory stays small."""
     size, scale = settings.size_px, (settings.um_per_px, settings.um_per_px)
     frame = um_to_box(box_to_um(lesion.box, label_um), scale)
-    rows, cols = frame.rows // size, frame.cols // size
-    counts[TOO_SMALL] += math.ceil(frame.rows / size) * math.ceil(frame.cols / size) - rows * cols
+    whole_ones, smaller = windows_in(frame, size)
+    counts[TOO_SMALL] += len(smaller)
+    cols = frame.cols // size
     across = _label_index(frame.col, cols * size, settings.um_per_px, label_um[1], lesion.box.col, lesion.box.cols)
     kept = []
-    for row in range(rows):
-        top = frame.row + row * size
-        down = _label_index(top, size, settings.um_per_px, label_um[0], lesion.box.row, lesion.box.rows)
+    for first in range(0, len(whole_ones), max(1, cols)):
+        strip = whole_ones[first : first + cols]
+        down = _label_index(strip[0].row, size, settings.um_per_px, label_um[0], lesion.box.row, lesion.box.rows)
         shares = lesion.mask[np.ix_(down, across)].reshape(size, cols, size).mean(axis=(0, 2))
-        for col, share in enumerate(shares.tolist()):
+        for box, share in zip(strip, shares.tolist(), strict=True):
             if share < settings.least_share:
                 counts[TOO_LITTLE_LESION] += 1
             else:
-                kept.append((lesion, Box(top, frame.col + col * size, size, size), share))
+                kept.append((lesion, box, share))
     return kept
 
 
