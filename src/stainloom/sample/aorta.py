@@ -26,9 +26,10 @@ __all__ = ["Block", "SimulationSettings", "simulate_block"]
 
 REFERENCE = STAIN_NAMES[0]
 
-_TEXTURE_PX = 1024
-_TEXTURE_UM = 0.5
-_UNEVEN_PX, _UNEVEN_UM = 512, 5.0
+# Period of the patterns 512 um.
+_FINE_PX, _FINE_UM = 1024, 0.5
+_COARSE_PX, _COARSE_UM = 512, 1.0
+_UNEVEN_PX, _UNEVEN_UM = 256, 9.0
 _PATTERN_DEPTH_UM = 14.0
 _TRUTH_TILE_PX = 512
 
@@ -102,7 +103,7 @@ class Block:
         for numbers in tile_numbers(box, section.tile_px, self.size(stain)):
             tile = section.tile(*numbers)
             shared = tile.intersect(box).intersect(whole(self.size(stain)))
-            result[shared.within(box)] = section.render_tile(tile)[shared.within(tile)]
+            result[shared.within(box)] = section.pixels(tile)[shared.within(tile)]
         return result
 
     def dyes(self, stain: str, box: Box) -> Floats:
@@ -248,19 +249,19 @@ class Block:
         """Patterns below the size of a cell; for each patient its own."""
         sizes = ((1.4, 2.4), (1.2, 3.2), (1.4, 2.4), (1.2, 2.0))
         channels = [
-            smooth_noise(generator(self.settings.seed, self.number, 16, k), _TEXTURE_PX, rows, cols)
+            smooth_noise(generator(self.settings.seed, self.number, 16, k), _FINE_PX, rows, cols)
             for k, (rows, cols) in enumerate(sizes)
         ]
-        return Texture.of(channels, _TEXTURE_UM, 1.6 * TILE_UM)
+        return Texture.of(channels, _FINE_UM, 1.6 * TILE_UM)
 
     @cached_property
     def _coarse(self) -> tuple[tuple[Floats, Floats], ...]:
         """Patterns of the size of a cell and above: two of each, mixed by depth."""
-        sizes = ((4.0, 12.0), (5.0, 10.0), (5.0, 9.0), (6.0, 9.0))
+        sizes = ((2.0, 6.0), (2.5, 5.0), (2.5, 4.5), (3.0, 4.5))
         return tuple(
             (
-                smooth_noise(generator(self.settings.seed, self.number, 17, k, 0), _TEXTURE_PX, rows, cols),
-                smooth_noise(generator(self.settings.seed, self.number, 17, k, 1), _TEXTURE_PX, rows, cols),
+                smooth_noise(generator(self.settings.seed, self.number, 17, k, 0), _COARSE_PX, rows, cols),
+                smooth_noise(generator(self.settings.seed, self.number, 17, k, 1), _COARSE_PX, rows, cols),
             )
             for k, (rows, cols) in enumerate(sizes)
         )
@@ -289,7 +290,7 @@ class Block:
             staining=self.staining(stain),
             scanner=self._scanner_on(stain),
             fine=self._fine,
-            coarse=Texture.of(coarse, _TEXTURE_UM, 1.6 * TILE_UM),
+            coarse=Texture.of(coarse, _COARSE_UM, 1.6 * TILE_UM),
             uneven=Field(np.dstack(uneven), _UNEVEN_UM),
             um_per_px=settings.um_per_px,
             uneven_size=settings.uneven,

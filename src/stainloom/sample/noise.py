@@ -90,18 +90,20 @@ class Texture:
         period = channels[0].shape[0]
         margin = int(np.ceil(reach_um / px_um)) + 4
         values = np.dstack([as_bytes(channel) for channel in channels])
-        return cls(cv2.copyMakeBorder(values, 0, margin, 0, margin, cv2.BORDER_WRAP), period, px_um)
+        wide = cv2.copyMakeBorder(values, 0, margin, 0, margin, cv2.BORDER_WRAP)
+        return cls(np.asarray(wide, np.uint8), period, px_um)
 
-    def at(self, rows_um: Floats, cols_um: Floats, shift_um: tuple[float, float] = (0.0, 0.0)) -> NDArray[np.uint8]:
-        """The four noises at places, (..., 4) uint8; the places span at most the reach it was made for."""
+    def at(
+        self, rows_um: Floats, cols_um: Floats, shift_um: tuple[float, float] = (0.0, 0.0)
+    ) -> tuple[NDArray[np.uint8], ...]:
+        """The four noises at places, each of their shape, uint8; the places span at most the reach it was made for."""
         maps = []
         for places, shift in ((rows_um, shift_um[0]), (cols_um, shift_um[1])):
             first = (float(places.min()) + shift) / self.px_um
             start = np.floor(first / self.period_px) * self.period_px
             maps.append(places * np.float32(1 / self.px_um) + np.float32(shift / self.px_um - start))
-        return np.asarray(
-            cv2.remap(self.values, maps[1], maps[0], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE), np.uint8
-        )
+        read = cv2.remap(self.values, maps[1], maps[0], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+        return tuple(np.asarray(channel, np.uint8) for channel in cv2.split(read))
 
 
 @dataclass(frozen=True, eq=False)
@@ -122,16 +124,18 @@ class Field:
     def at(self, rows_um: NDArray[Any], cols_um: NDArray[Any]) -> Floats:
         """The noises at places of any shape, (..., channels) float32."""
         shape = np.shape(rows_um)
-        period = self.values.shape[0]
-        maps = []
-        for places in (rows_um, cols_um):
-            flat = np.mod(np.asarray(places, np.float64).reshape(-1) / self.px_um, period).astype(np.float32)
-            pad = -len(flat) % _REMAP_COLS if len(flat) > _REMAP_COLS else 0
-            flat = np.pad(flat, (0, pad))
-            maps.append(flat.reshape(-1, _REMAP_COLS) if len(flat) > _REMAP_COLS else flat.reshape(1, -1))
-        read = cv2.remap(self.values, maps[1], maps[0], cv2.INTER_LINEAR, borderMode=cv2.BORDER_WRAP)
-        read = np.asarray(read, np.float32).reshape(-1, self.values.shape[2])[: int(np.prod(shape))]
+        if len(shape) == 2 and shape[1] <= _REMAP_COLS:
+            return self._read(rows_um, cols_um)
+        count = int(np.prod(shape))
+        pad = -count % _REMAP_COLS
+        lines = [np.pad(np.asarray(a).reshape(-1), (0, pad)).reshape(-1, _REMAP_COLS) for a in (rows_um, cols_um)]
+        read = self._read(lines[0], lines[1]).reshape(-1, self.values.shape[2])[:count]
         return read.reshape(*shape, self.values.shape[2])
+
+    def _read(self, rows_um: NDArray[Any], cols_um: NDArray[Any]) -> Floats:
+        period = self.values.shape[0]
+        rows, cols = (np.mod(places / self.px_um, period).astype(np.float32) for places in (rows_um, cols_um))
+        return np.asarray(cv2.remap(self.values, cols, rows, cv2.INTER_LINEAR, borderMode=cv2.BORDER_WRAP), np.float32)
 
 
 def at_depth(first: Floats, second: Floats, depth_um: float, length_um: float) -> Floats:

@@ -72,14 +72,15 @@ class Scanner:
         if self.reach_px:
             size = 2 * self.reach_px + 1
             picture = np.asarray(cv2.GaussianBlur(picture, (size, size), self.blur_px), np.float32)
-        picture = picture[margin : margin + tile.rows, margin : margin + tile.cols] * self.light
+        inner = picture[margin : margin + tile.rows, margin : margin + tile.cols]
+        light = np.array([*self.light, 0.0], np.float64)
+        picture = np.asarray(cv2.multiply(inner, light), np.float32)
         if self.tone:
             picture += np.float32(self.tone) * picture * (1 - picture)
-        picture *= np.float32(255)
         row, col = np.random.default_rng([self.seed, tile.row, tile.col]).integers(0, _NOISE_PX - max(tile.shape), 2)
-        if self.noise > 0:
-            picture += np.float32(self.noise) * self.grain[row : row + tile.rows, col : col + tile.cols]
-        return np.clip(np.rint(picture), 0, 255).astype(np.uint8)
+        grain = self.grain[row : row + tile.rows, col : col + tile.cols]
+        # One pass that scales, adds, rounds and saturates.
+        return np.asarray(cv2.addWeighted(picture, 255.0, grain, self.noise, 0.0, dtype=cv2.CV_8U), np.uint8)
 
 
 def scanner_for(settings: SimulationSettings, patient: int) -> str:

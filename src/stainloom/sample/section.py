@@ -5,6 +5,7 @@ A scan is rendered in tiles that lie at the same places whoever asks, so any box
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -19,9 +20,15 @@ from stainloom.sample.scanner import Scanner
 from stainloom.sample.staining import PARTS, Staining
 from stainloom.sample.tissue_model import EFFL, MEMA, MF, OTHER, SMNL, Nuclei, Tissue
 
+Bytes = tuple[NDArray[np.uint8], ...]
+
 # Slow things (bend, waves of laminae, lesions, unevenness) are computed every 4 px and interpolated linearly.
 _NODE_PX = 4
-_REACH_PX = 32
+_WARP_PX = 16
+_BUCKET_PX = 64
+_TONES = 6
+_TILES_KEPT = 40
+_REACH_UM = 14.0
 _DOT_UM = 4.0
 _DOT_DENSITY = 1.2
 _LN10 = float(np.log(10.0))
@@ -32,6 +39,8 @@ _QUARTER_AT, _QUARTER_SOFT = 0.67, 0.5
 _MUCIN_AT = 0.95
 _LAMINA_UM, _SHARD_UM, _SHEATH_UM = 1.7, 2.9, 3.0
 _SMEAR = 0.045
+_FLUID = 0.35
+_CHROMATIN = np.clip(1 + 0.16 * (np.arange(256) - 128) / BYTES_PER_SIGMA, 0.5, 1.5).astype(np.float32)
 
 # Row of each part in a stack of parts.
 _NUCLEUS, _CELL, _ACTIN, _ELASTIN, _SHEATH, _COLLAGEN, _MUCIN, _SMEARED, _BLOOD = range(len(PARTS))
@@ -99,12 +108,12 @@ class Section:
 
     @cached_property
     def _nuclei_on_glass(self) -> tuple[NDArray[np.float64], dict[tuple[int, int], NDArray[np.intp]]]:
-        """Nuclei as (n, 5) middle, half axis and half width, px; and their numbers by the tile that holds the middle."""
+        """Nuclei as (n, 5) middle, half axis and half width, px; and their numbers by the bucket of the middle."""
         nuclei, back = self.nuclei, self.cut.glass.inverse()
         tips = um_to_index(back.points(nuclei.tips_um), (self.um_per_px, self.um_per_px))
         middles, halves = tips.mean(axis=1), (tips[:, 1] - tips[:, 0]) / 2
         table = np.column_stack([middles, halves, nuclei.width_um / 2 / self.um_per_px])
-        rows, cols = (np.floor(np.nan_to_num(middles[:, axis], nan=-1e6) / self.tile_px).astype(int) for axis in (0, 1))
+        rows, cols = (np.floor(np.nan_to_num(middles[:, axis], nan=-1e6) / _BUCKET_PX).astype(int) for axis in (0, 1))
         order = np.lexsort((cols, rows))
         keys = np.column_stack([rows, cols])[order]
         places: dict[tuple[int, int], NDArray[np.intp]] = {}
@@ -120,8 +129,24 @@ class Section:
 
     # ---- one tile
 
+    @cached_property
+    def _rendered(self) -> OrderedDict[Box, Pixels]:
+        """The tiles rendered last, so that neighbouring small boxes do not pay for a tile each."""
+        return OrderedDict()
+
+    def pixels(self, tile: Box) -> Pixels:
+        """The pixels of one tile, (rows, cols, 3) uint8, before JPEG; read-only."""
+        kept = self._rendered.pop(tile, None)
+        if kept is None:
+            kept = self.render_tile(tile)
+            kept.flags.writeable = False
+        self._rendered[tile] = kept
+        while len(self._rendered) > _TILES_KEPT:
+            self._rendered.popitem(last=False)
+        return kept
+
     def render_tile(self, tile: Box) -> Pixels:
-        """The pixels of one tile, (rows, cols, 3) uint8, before JPEG."""
+        """The same, rendered anew."""
         frame = tile.grow(self.margin_px)
         dyes = self._dyes(frame)
         if dyes is None:
@@ -141,11 +166,15 @@ class Section:
 
     def _nodes(self, frame: Box) -> Points:
         """Where every fourth pixel of a frame lies in the block, um: node j lies between pixels 4 j + 1 and 4 j + 2."""
-        axes = []
+        axes, shares = [], []
         for start, count in ((frame.row, frame.rows), (frame.col, frame.cols)):
-            axes.append(start + np.arange(count // _NODE_PX) * _NODE_PX + (_NODE_PX - 1) / 2)
+            wanted = (np.arange(count // _NODE_PX) * _NODE_PX + (_NODE_PX - 1) / 2) / _WARP_PX
+            coarse = np.arange(int(wanted[-1]) + 2)
+            axes.append(start + coarse * _WARP_PX)
+            shares.append(np.maximum(0, 1 - np.abs(wanted[:, None] - coarse)))
         index = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1)
-        return self.cut.glass.points(index_to_um(index, (self.um_per_px, self.um_per_px)))
+        places = self.cut.glass.points(index_to_um(index, (self.um_per_px, self.um_per_px)))
+        return np.stack([shares[0] @ places[..., axis] @ shares[1].T for axis in (0, 1)], axis=-1)
 
     def _dyes(self, frame: Box) -> Floats | None:
         """Dyes of a frame, (dyes, rows, cols); None where it is bare glass."""
@@ -160,7 +189,8 @@ class Section:
         shape = (frame.cols, frame.rows)
         full = [cv2.resize(np.asarray(a, np.float32), shape, interpolation=cv2.INTER_LINEAR) for a in slow]
         change = None if changes is None else cv2.resize(changes, shape, interpolation=cv2.INTER_LINEAR)
-        place = _Place(*(np.asarray(a, np.float32) for a in full[1:4]), None if change is None else np.asarray(change))
+        across, wave, depth = (np.asarray(a, np.float32) for a in full[1:4])
+        place = _Place(across, wave, depth, None if change is None else np.asarray(change, np.float32))
         parts = self._parts(frame, place)
         self._add_vessels(parts, nodes, frame)
         flat = self.staining.uptake @ parts.reshape(len(PARTS), -1)
@@ -209,72 +239,69 @@ class Section:
             self._adventitia(parts, place, fine, coarse, nuclei)
         return parts
 
-    def _media(
-        self, parts: Floats, place: _Place, fine: NDArray[np.uint8], coarse: NDArray[np.uint8], nuclei: Floats
-    ) -> None:
+    def _media(self, parts: Floats, place: _Place, fine: Bytes, coarse: Bytes, nuclei: Floats) -> None:
         """Laminae in their sheaths, and between them muscle, collagen, mucin and spaces."""
         spacing, px = np.float32(self.tissue.spacing_um), np.float32(self.um_per_px)
         phase = (place.level - np.float32(self.tissue.media_um[0])) / spacing
         away = np.abs(phase - np.rint(phase)) * spacing
-        mucoid, broken, _, fibrous, other = place.kinds()
-        breaks = _sigmas(coarse[..., 3])
+        mucoid, broken, lost, fibrous, other = place.kinds()
+        breaks = _sigmas(coarse[3])
         whole = _above(breaks, -2.0 + 2.05 * broken, 0.5)
-        thick = (_LAMINA_UM + (_SHARD_UM - _LAMINA_UM) * broken) / 2 + np.float32(0.12) * _sigmas(fine[..., 3])
+        thick = (_LAMINA_UM + (_SHARD_UM - _LAMINA_UM) * broken) / 2 + np.float32(0.12) * _sigmas(fine[3])
         elastin = np.clip((thick - away) / px + np.float32(0.5), 0, 1) * whole
         sheath = np.clip((np.float32(_SHEATH_UM / 2) - away) / px + np.float32(0.5), 0, 1)
         np.minimum(elastin, sheath, out=elastin)
-        space = _table(coarse[..., 0], _SPACE_AT, _SPACE_SOFT) * (1 - sheath)
+        space = _table(coarse[0], _SPACE_AT, _SPACE_SOFT) * (1 - sheath)
         room = 1 - np.maximum(sheath, nuclei)
         body = room * (1 - space)
-        collagen = body * _mixed(fine[..., 1], coarse[..., 1], fibrous)
+        collagen = body * _mixed(fine[1], coarse[1], fibrous)
         cell = body - collagen
-        pale = _mixed(fine[..., 2], coarse[..., 2], other)
-        media = np.clip((place.below - np.float32(self.tissue.media_um[0])) / 4 + np.float32(0.5), 0, 1)
-        media *= np.clip((np.float32(self.tissue.media_um[1]) - place.below) / 4 + np.float32(0.5), 0, 1)
-        flecks = _table(fine[..., 0], _MUCIN_AT, 0.5)
-        parts[_NUCLEUS] += nuclei * media
-        parts[_CELL] += cell * media
-        parts[_ACTIN] += cell * (1 - np.float32(0.85) * pale) * media
-        parts[_ELASTIN] += elastin * media
-        parts[_SHEATH] += (sheath - elastin) * media
-        parts[_COLLAGEN] += collagen * media
-        parts[_MUCIN] += (flecks * body * (1 - mucoid) + space * room * mucoid * np.float32(1.1)) * media
-        parts[_SMEARED] += place.kinds()[2] * np.float32(_SMEAR) * media
+        pale = _mixed(fine[2], coarse[2], other)
+        flecks = _table(fine[0], _MUCIN_AT, 0.5)
+        parts[_NUCLEUS] = nuclei
+        parts[_CELL] = cell
+        parts[_ACTIN] = cell * (1 - np.float32(0.85) * pale)
+        parts[_ELASTIN] = elastin
+        # Spaces between cells hold fluid that stains faintly, so that a pool of mucin is no hole less.
+        parts[_SHEATH] = sheath - elastin + space * room * (1 - mucoid) * np.float32(_FLUID)
+        parts[_COLLAGEN] = collagen
+        parts[_MUCIN] = flecks * body * (1 - mucoid) + space * room * mucoid * np.float32(1.1)
+        parts[_SMEARED] = lost * np.float32(_SMEAR)
+        first, last = self.tissue.media_um
+        if place.below.min() < first + 2 or place.below.max() > last - 2:
+            media = np.clip((place.below - np.float32(first)) / 4 + np.float32(0.5), 0, 1)
+            parts *= media * np.clip((np.float32(last) - place.below) / 4 + np.float32(0.5), 0, 1)
 
-    def _intima(
-        self, parts: Floats, place: _Place, fine: NDArray[np.uint8], coarse: NDArray[np.uint8], nuclei: Floats
-    ) -> None:
+    def _intima(self, parts: Floats, place: _Place, fine: Bytes, coarse: Bytes, nuclei: Floats) -> None:
         """Loose collagen with few cells, and the endothelium's thin line."""
         share = np.clip(np.float32(0.5) - (place.below - np.float32(self.tissue.media_um[0])) / 4, 0, 1)
-        fibres = _table(coarse[..., 1], -0.2, 1.2) * (np.float32(0.6) + np.float32(0.4) * _table(fine[..., 1], 0.0, 1.5))
+        fibres = _table(coarse[1], -0.2, 1.2) * (np.float32(0.6) + np.float32(0.4) * _table(fine[1], 0.0, 1.5))
         parts[_NUCLEUS] += nuclei * share
         parts[_COLLAGEN] += np.float32(0.6) * fibres * (1 - nuclei) * share
-        parts[_CELL] += np.float32(0.3) * _table(coarse[..., 2], 0.3, 0.8) * share
-        parts[_ACTIN] += np.float32(0.15) * _table(coarse[..., 2], 0.3, 0.8) * share
-        parts[_MUCIN] += np.float32(0.35) * _table(fine[..., 0], 0.6, 0.8) * share
+        parts[_CELL] += np.float32(0.3) * _table(coarse[2], 0.3, 0.8) * share
+        parts[_ACTIN] += np.float32(0.15) * _table(coarse[2], 0.3, 0.8) * share
+        parts[_MUCIN] += np.float32(0.35) * _table(fine[0], 0.6, 0.8) * share
         parts[_CELL] += np.clip(2 - place.below, 0, 1) * np.float32(0.8) * share
 
-    def _adventitia(
-        self, parts: Floats, place: _Place, fine: NDArray[np.uint8], coarse: NDArray[np.uint8], nuclei: Floats
-    ) -> None:
+    def _adventitia(self, parts: Floats, place: _Place, fine: Bytes, coarse: Bytes, nuclei: Floats) -> None:
         """Coarse wavy bundles of collagen, loosely packed."""
         share = np.clip((place.below - np.float32(self.tissue.media_um[1])) / 4 + np.float32(0.5), 0, 1)
         wide = self.coarse.at(place.level * np.float32(0.4), place.cols * np.float32(0.3), (37.0, 91.0))
-        bundle = _table(wide[..., 1], -0.35, 0.5) * (np.float32(0.7) + np.float32(0.3) * _table(fine[..., 1], 0.0, 1.5))
-        bundle *= _table(coarse[..., 0], 1.2, -0.8)
+        bundle = _table(wide[1], -0.35, 0.5) * (np.float32(0.7) + np.float32(0.3) * _table(fine[1], 0.0, 1.5))
+        bundle *= _table(coarse[0], 1.2, -0.8)
         parts[_NUCLEUS] += nuclei * share
         parts[_COLLAGEN] += bundle * (1 - nuclei) * share
-        parts[_ELASTIN] += np.float32(0.6) * _table(wide[..., 3], 1.9, 0.3) * share
-        parts[_MUCIN] += np.float32(0.2) * _table(fine[..., 0], 0.6, 0.8) * share
+        parts[_ELASTIN] += np.float32(0.6) * _table(wide[3], 1.9, 0.3) * share
+        parts[_MUCIN] += np.float32(0.2) * _table(fine[0], 0.6, 0.8) * share
 
-    def _nuclei_tile(self, frame: Box, fine: NDArray[np.uint8]) -> Floats:
+    def _nuclei_tile(self, frame: Box, fine: Bytes) -> Floats:
         """Chromatin of the nuclei in a frame, (rows, cols), 0 to about 1.2."""
         drawn = np.zeros((frame.rows, frame.cols), np.uint8)
         table, places = self._nuclei_on_glass
-        side = self.tile_px
+        reach = int(_REACH_UM / self.um_per_px) + 2
         chosen = []
-        for row in range((frame.row - _REACH_PX) // side, (frame.row_end + _REACH_PX) // side + 1):
-            for col in range((frame.col - _REACH_PX) // side, (frame.col_end + _REACH_PX) // side + 1):
+        for row in range((frame.row - reach) // _BUCKET_PX, (frame.row_end + reach) // _BUCKET_PX + 1):
+            for col in range((frame.col - reach) // _BUCKET_PX, (frame.col_end + reach) // _BUCKET_PX + 1):
                 if (row, col) in places:
                     chosen.append(places[(row, col)])
         if not chosen:
@@ -288,12 +315,12 @@ class Section:
         sines = np.sign(np.sin(turns)) * np.abs(np.sin(turns)) ** 1.3
         rings = middles[:, None] + halves[:, None] * np.cos(turns)[:, None] + side_way[:, None] * sines[:, None]
         corners = np.rint((rings[..., ::-1] - np.array([frame.col, frame.row])) * 16).astype(np.int32)
-        tones = np.clip(self.nuclei.density[picked] * 170, 60, 255)
-        for corner, tone in zip(corners, tones, strict=True):
-            cv2.fillConvexPoly(drawn, corner, float(tone), cv2.LINE_AA, 4)
-        grain = np.float32(1) + np.float32(0.16) * _sigmas(fine[..., 3])
-        result: Floats = np.clip(drawn * (grain / np.float32(200)), 0, 1.2).astype(np.float32)
-        return result
+        tones = np.clip((self.nuclei.density[picked] - 0.75) * (2 * _TONES), 0, _TONES - 1).astype(int)
+        for tone in range(_TONES):
+            cv2.fillPoly(drawn, list(corners[tones == tone]), 128.0 + 84.0 * tone / (_TONES - 1), cv2.LINE_AA, 4)
+        return np.asarray(
+            cv2.multiply(drawn, cv2.LUT(fine[3], _CHROMATIN), scale=1 / 200, dtype=cv2.CV_32F), np.float32
+        )
 
     def _add_vessels(self, parts: Floats, nodes: Points, frame: Box) -> None:
         """Rings of muscle around a lumen with some red cells."""
@@ -364,7 +391,7 @@ def _above(sigmas: Floats, at: Floats | float, soft: float) -> Floats:
 def _table(noise: NDArray[np.uint8], at: float, soft: float) -> Floats:
     """Share above a threshold, from bytes by a table; a negative softness gives the share below."""
     table = np.clip(((np.arange(256) - 128) / BYTES_PER_SIGMA - at) / soft + 0.5, 0, 1).astype(np.float32)
-    return np.asarray(cv2.LUT(np.ascontiguousarray(noise), table), np.float32)
+    return np.asarray(cv2.LUT(noise, table), np.float32)
 
 
 def _mixed(fine: NDArray[np.uint8], coarse: NDArray[np.uint8], share: Floats) -> Floats:
@@ -372,7 +399,8 @@ def _mixed(fine: NDArray[np.uint8], coarse: NDArray[np.uint8], share: Floats) ->
     if share.size == 1:
         return _table(fine, _QUARTER_AT, _QUARTER_SOFT)
     keep = 1 - share
-    mixed = (_sigmas(fine) * keep + _sigmas(coarse) * share) / np.sqrt(keep * keep + share * share)
+    weight = np.asarray(1 / np.sqrt(keep * keep + share * share), np.float32)
+    mixed = (_sigmas(fine) * keep + _sigmas(coarse) * share) * weight
     return _above(mixed, _QUARTER_AT, _QUARTER_SOFT)
 
 

@@ -20,8 +20,8 @@ where elastin is missing; collagen; mucin; diffuse basophilia; red cells."""
 # The table of dyes and tissue parts: docs/simulation.md. The sizes are ours, held to the published range of densities.
 UPTAKE: Mapping[str, Mapping[str, tuple[float, ...]]] = {
     "HE": {
-        "haematoxylin": (0.95, 0.05, 0.00, 0.02, 0.03, 0.02, 0.11, 0.95, 0.00),
-        "eosin": (0.10, 0.14, 0.20, 0.42, 0.38, 0.31, 0.05, 0.00, 0.75),
+        "haematoxylin": (0.95, 0.05, 0.00, 0.02, 0.03, 0.02, 0.09, 0.95, 0.00),
+        "eosin": (0.10, 0.14, 0.20, 0.42, 0.38, 0.31, 0.08, 0.00, 0.75),
     },
     "AB-PAS": {
         "Alcian blue": (0.00, 0.02, 0.00, 0.00, 0.03, 0.03, 0.80, 0.00, 0.00),
@@ -71,6 +71,13 @@ class Staining:
     uptake: NDArray[np.float32]
     failed: str = ""
 
+    def turned_deg(self) -> list[float]:
+        """Angle of each dye's direction against the published one, degrees."""
+        published = np.array([dye.direction for dye in self.stain.dyes], np.float64)
+        published /= np.linalg.norm(published, axis=1, keepdims=True)
+        cosines = np.clip(np.sum(published * self.directions, axis=1), -1, 1)
+        return [float(angle) for angle in np.rad2deg(np.arccos(cosines))]
+
 
 def shown(settings: SimulationSettings, stain: str) -> NDArray[np.float64]:
     """(5,) how much of each lesion class a section in a stain shows."""
@@ -112,6 +119,4 @@ def dye_slide(
     if settings.difficulty == "realistic" and rng.random() < settings.failed_share and stain is not STAINS[0]:
         failed = str(rng.choice(["faint", "out of focus"]))
         strength = strength * (0.35 if failed == "faint" else 1.0)
-    return Staining(
-        stain, directions.astype(np.float32), (uptake * strength[:, None]).astype(np.float32), failed
-    )
+    return Staining(stain, directions.astype(np.float32), (uptake * strength[:, None]).astype(np.float32), failed)

@@ -76,11 +76,6 @@ class Area:
         result: NDArray[Any] = (radius - np.hypot(down, right)) * min(self.axes_um)
         return result
 
-    def near(self, low: NDArray[Any], high: NDArray[Any]) -> bool:
-        """Whether it may reach into the rectangle from `low` to `high`."""
-        centre, reach = np.array(self.centre_um), np.array(self.reach_um())
-        return bool(np.all(centre - reach <= high) and np.all(centre + reach >= low))
-
 
 @dataclass(frozen=True, eq=False)
 class Nuclei:
@@ -153,19 +148,25 @@ class Tissue:
 
     def lumen_um(self, cols_um: NDArray[Any]) -> NDArray[Any]:
         """Row of the lumen's border at columns, um."""
-        width = self.settings.width_um
-        bow = self._arch * (4 * (cols_um / width - 0.5) ** 2)
-        result = INSET_UM + 12.0 + bow
-        for size, phase, speed in self._ripples:
-            result = result + size * np.sin(speed * cols_um + phase)
-        return np.asarray(result)
+        at, lumen, _ = self._borders
+        return np.interp(cols_um, at, lumen)
 
     def outer_um(self, cols_um: NDArray[Any]) -> NDArray[Any]:
         """Row of the ragged outer border at columns, um."""
-        result = np.full(np.shape(cols_um), self.settings.height_um - INSET_UM - 12.0)
+        at, _, outer = self._borders
+        return np.interp(cols_um, at, outer)
+
+    @cached_property
+    def _borders(self) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+        """Columns, and the rows of lumen and outer border there, um."""
+        width = self.settings.width_um
+        cols_um = np.arange(-400.0, width + 404.0, 4.0)
+        lumen = INSET_UM + 12.0 + self._arch * (4 * (cols_um / width - 0.5) ** 2)
+        outer = np.full(cols_um.shape, self.settings.height_um - INSET_UM - 12.0)
         for number, (size, phase, speed) in enumerate(self._ripples):
-            result = result + 1.6 * size * np.sin((2.1 + 0.3 * number) * speed * cols_um + 3 * phase)
-        return result
+            lumen += size * np.sin(speed * cols_um + phase)
+            outer += 1.6 * size * np.sin((2.1 + 0.3 * number) * speed * cols_um + 3 * phase)
+        return cols_um, lumen, outer
 
     @cached_property
     def _waves(self) -> tuple[Floats, Floats]:
@@ -202,9 +203,9 @@ class Tissue:
         density = settings.lesions * usable / (2240.0 * 1100.0)
         found: list[Area] = []
         for label in rng.permutation(CLASSES):
-            mean = 0.97 * density if label != NORMAL else 1.15 * density
+            mean = 0.85 * density
             count = int(mean) + int(rng.random() < mean - int(mean))
-            for number in range(count + int(rng.random() < 0.45 * density)):
+            for number in range(count + int(rng.random() < 0.3 * density)):
                 area = self._place(rng, int(label), media_rows, found, small=number >= count)
                 if area is not None:
                     found.append(area)
@@ -214,7 +215,7 @@ class Tissue:
         self, rng: np.random.Generator, label: int, media_rows: tuple[float, float], found: list[Area], small: bool
     ) -> Area | None:
         for attempt in range(60):
-            area_um2 = rng.uniform(0.012, 0.025) * 1e6 if small else rng.uniform(0.038, 0.07) * 1e6
+            area_um2 = rng.uniform(0.012, 0.025) * 1e6 if small else rng.uniform(0.034, 0.064) * 1e6
             area_um2 *= 0.97**attempt
             long = rng.uniform(1.5, 2.3)
             radial = float(np.sqrt(area_um2 / np.pi / long))
@@ -270,11 +271,13 @@ class Tissue:
         shown
             (5,) how much of each class this section shows (all, or in the exclusive setting one class alone).
         """
-        low = np.array([np.min(rows_um), np.min(cols_um)])
-        high = np.array([np.max(rows_um), np.max(cols_um)])
+        low = (np.min(rows_um), np.min(cols_um))
+        high = (np.max(rows_um), np.max(cols_um))
         result: Floats | None = None
-        for area in self.areas:
-            if area.label == NORMAL or shown[area.label - 1] == 0 or not area.near(low, high):
+        for area, reach in zip(self.areas, self._reaches, strict=True):
+            if area.label == NORMAL or shown[area.label - 1] == 0:
+                continue
+            if reach[0] > high[0] or reach[1] > high[1] or reach[2] < low[0] or reach[3] < low[1]:
                 continue
             if result is None:
                 result = np.zeros((*np.shape(rows_um), 5), np.float32)
@@ -283,6 +286,15 @@ class Tissue:
             channel = result[..., area.label - 1]
             np.maximum(channel, share * area.strength * shown[area.label - 1], out=channel, casting="unsafe")
         return result
+
+    @cached_property
+    def _reaches(self) -> list[tuple[float, float, float, float]]:
+        """Lowest row and column, highest row and column that each area may reach, um."""
+        return [
+            (a.centre_um[0] - high, a.centre_um[1] - wide, a.centre_um[0] + high, a.centre_um[1] + wide)
+            for a in self.areas
+            for high, wide in [a.reach_um()]
+        ]
 
     # ---- nuclei
 
@@ -363,7 +375,10 @@ class Tissue:
             return ()
         for _ in range(int(rng.poisson(7.0 * settings.width_um / 2400)) + 3):
             radius = float(rng.uniform(9, 26))
-            centre = (float(rng.uniform(top, bottom)), float(rng.uniform(INSET_UM + 40, settings.width_um - INSET_UM - 40)))
+            centre = (
+                float(rng.uniform(top, bottom)),
+                float(rng.uniform(INSET_UM + 40, settings.width_um - INSET_UM - 40)),
+            )
             drift = (float(rng.normal(0, 0.12)), float(rng.normal(0, 0.2)))
             gaps = [np.hypot(centre[0] - v.centre_um[0], centre[1] - v.centre_um[1]) - v.radius_um for v in found]
             if min(gaps, default=1e9) > 2.5 * radius:
