@@ -42,9 +42,9 @@ class PatchesInMemory:
 @pytest.fixture(scope="session")
 def make_patches() -> Callable[..., PatchesInMemory]:
     def make(
-        count: int = 240,
+        count: int = 120,
         stains: int = 3,
-        size: int = 10,
+        size: int = 8,
         classes: int = 3,
         patients: int = 10,
         signal: int = 60,

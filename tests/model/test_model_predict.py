@@ -15,7 +15,7 @@ from stainloom.model.predict import MapGrid, evaluate, load_network, predict_reg
 from stainloom.model.settings import PredictSettings, TrainSettings
 from stainloom.model.train import train
 
-QUICK = TrainSettings(features=16, batch=32, warmup_steps=8, rate=0.002, most_epochs=8, threads=1, seed=5)
+QUICK = TrainSettings(features=16, batch=16, warmup_steps=8, rate=0.002, most_epochs=4, threads=1, seed=5)
 ONE = PredictSettings(stride_px=5, threads=1)
 
 
@@ -32,10 +32,10 @@ def case_of(pictures, names, um_per_px=1.0) -> AlignedCase:
 
 @pytest.mark.parametrize("stains", [1, 2, 6])
 def test_any_number_of_stains_gives_one_weight_each(make_patches, stains):
-    patches = make_patches(stains=stains, classes=2, count=200)
+    patches = make_patches(stains=stains, classes=2)
     run = trained(patches)
     said = evaluate(run, patches, patches.indices("test", False))
-    assert said.weights.shape == (40, stains)
+    assert said.weights.shape == (24, stains)
     assert np.all((said.weights > 0) & (said.weights < 1))
     assert np.allclose(said.probabilities.sum(axis=1), 1, atol=1e-5)
     assert np.mean(said.predicted == said.truth) > 0.85
@@ -81,9 +81,9 @@ def test_bare_glass_counts_as_missing(make_patches, plain_run):
 
 
 def test_a_stain_that_training_missed_in_places_still_learns(make_patches):
-    patches = make_patches(count=300)
+    patches = make_patches(count=200)
     patches.present[::4, 0] = False
-    run = trained(patches, most_epochs=12)
+    run = trained(patches, most_epochs=6)
     said = evaluate(run, patches, patches.indices("test", False))
     assert np.mean(said.predicted == said.truth) > 0.7
 
@@ -95,12 +95,12 @@ def test_a_run_that_does_not_fit_is_refused(make_patches, plain_run):
     with pytest.raises(ModelError, match="lack a stain"):
         evaluate(run, make_patches(stains=2), index)
     with pytest.raises(ModelError, match="another size"):
-        evaluate(run, make_patches(size=12), index)
+        evaluate(run, make_patches(size=10), index)
     with pytest.raises(ModelError, match="did not learn"):
         load_network(replace(run, outcome="did not learn"))
     with pytest.raises(ModelError, match="do not fit its settings"):
         load_network(replace(run, settings={**run.settings, "features": 32}))
-    with pytest.raises(ModelError, match="does not know"):
+    with pytest.raises(ModelError, match="novel"):
         load_network(replace(run, settings={**run.settings, "novel": 1}))
     broken = {**run.weights, "head.bias": np.full_like(run.weights["head.bias"], np.nan)}
     with pytest.raises(ModelError, match="no numbers"):
@@ -122,7 +122,7 @@ def test_no_more_memory_than_the_weights_is_taken_for_absurd_settings(plain_run)
 @pytest.fixture(scope="module")
 def plain_run(make_patches):
     """A run of three stains and three classes on the plain patches; trained once."""
-    return trained(make_patches(count=300), most_epochs=10)
+    return trained(make_patches(count=200), most_epochs=6)
 
 
 @pytest.fixture
@@ -192,11 +192,11 @@ def test_regions_masks_and_batches_do_not_change_a_window(quarters):
 def test_many_regions_equal_one(make_patches):
     patches = make_patches(stains=1, classes=2)
     run = trained(patches)
-    picture = np.random.default_rng(0).integers(60, 200, (300, 700, 3)).astype(np.uint8)
+    picture = np.random.default_rng(0).integers(60, 200, (300, 400, 3)).astype(np.uint8)
     case = case_of([picture], run.stains)
-    settings = PredictSettings(stride_px=10, region_px=256, threads=1)
-    many = predict_region(run, case, Box(0, 0, 300, 700), settings=settings)
-    one = predict_region(run, case, Box(0, 0, 300, 700), settings=replace(settings, region_px=2048))
+    settings = PredictSettings(stride_px=20, region_px=256, threads=1)
+    many = predict_region(run, case, Box(0, 0, 300, 400), settings=settings)
+    one = predict_region(run, case, Box(0, 0, 300, 400), settings=replace(settings, region_px=2048))
     assert np.array_equal(many.classes, one.classes)
     assert np.abs(many.weights - one.weights).max() < 1e-5
 
@@ -207,13 +207,13 @@ def test_a_stain_is_masked_where_its_section_ends(quarters):
     stains = [AlignedStain(name, ArrayPyramid(p, 1.0)) for name, p in zip(run.stains, pictures)]
     stains[1] = replace(stains[1], warp=shifted)
     maps = predict_region(run, AlignedCase(run.stains, tuple(stains)), Box(0, 0, 40, 100), settings=ONE)
-    # Windows of columns c to c + 10 have the second stain only from column 30 on.
+    # Windows of columns c to c + 8 have the second stain only from column 30 on.
     first = MapGrid.over(Box(0, 0, 40, 100), run, ONE).first[1]
     columns = first + 5 * np.arange(20)
     inner = slice(1, 6)
     assert np.all(maps.weights[1, inner, columns < 30] == 0)
-    assert np.all(maps.weights[1, inner, (columns >= 30) & (columns <= 90)] > 0)
-    assert np.all(maps.weights[0, inner, (columns >= 0) & (columns <= 90)] > 0)
+    assert np.all(maps.weights[1, inner, (columns >= 30) & (columns <= 92)] > 0)
+    assert np.all(maps.weights[0, inner, (columns >= 0) & (columns <= 92)] > 0)
 
 
 def test_a_left_out_stain_leaves_the_others_to_decide(quarters):

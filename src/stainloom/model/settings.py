@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
 from annotated_types import Interval
-from pydantic import TypeAdapter, ValidationError
 
 from stainloom.errors import ModelError
+from stainloom.settings import check
 
 BACKBONE_NAMES: tuple[str, ...] = ("spec",)
 """What turns one stain's patch into features; `spec` is the specification's."""
@@ -136,28 +136,14 @@ def thread_count(threads: int) -> int:
     return threads or max(1, cores - 1)
 
 
-def settings_json(settings: TrainSettings) -> dict[str, Any]:
-    """The settings as JSON."""
-    result = asdict(settings)
-    result["stains"] = None if settings.stains is None else list(settings.stains)
-    return result
-
-
 def settings_from(stored: Mapping[str, Any]) -> TrainSettings:
-    """Settings that were stored as JSON, every bound checked; `ModelError` names the first that is wrong."""
-    known = {entry.name for entry in fields(TrainSettings)}
-    unknown = sorted(set(stored) - known)
-    if unknown:
-        raise ModelError(
-            f"the settings of this training name {unknown[0]!r}, which this version does not know",
-            expected=", ".join(sorted(known)),
-            next="open the run with the version of Stainloom that made it",
-        )
+    """Settings that were stored as JSON, every bound checked; `ModelError` names what is wrong."""
     try:
-        return TypeAdapter(TrainSettings).validate_python(dict(stored))
-    except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(str(step) for step in first["loc"]) or "settings"
+        return check(TrainSettings, stored)
+    except ValueError as error:
         raise ModelError(
-            f"the setting {place} of this training is wrong", expected=first["msg"], found=repr(first.get("input"))[:80]
+            "the settings of this training are wrong",
+            expected="settings that this version of Stainloom knows, within their bounds",
+            found=str(error)[:300],
+            next="correct them; a saved run opens with the version of Stainloom that made it",
         ) from error

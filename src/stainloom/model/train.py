@@ -25,8 +25,9 @@ from stainloom.errors import ModelError
 from stainloom.model.dataset import TRAIN, VALIDATION, Patches, Samples, fit_scaling
 from stainloom.model.fusion import StainNetwork
 from stainloom.model.metrics import accuracy, balanced_accuracy, confusion
-from stainloom.model.settings import TrainSettings, settings_from, settings_json, thread_count
+from stainloom.model.settings import TrainSettings, settings_from, thread_count
 from stainloom.progress import Cancelled, Progress, silent
+from stainloom.settings import as_json
 
 _log = logging.getLogger(__name__)
 
@@ -132,7 +133,7 @@ class TrainResult:
         return Run(
             stains=self.stains,
             classes=self.classes,
-            settings=settings_json(self.settings),
+            settings=as_json(self.settings),
             size_px=self.size_px,
             um_per_px=um_per_px,
             mean=self.mean,
@@ -212,7 +213,7 @@ def train(
     ----------
     D. P. Kingma, J. Ba, Adam, ICLR 2015, arXiv 1412.6980.
     """
-    settings = settings_from(settings_json(settings))
+    settings = settings_from(as_json(settings))
     threads = thread_count(settings.threads)
     with computing(threads):
         training = _Training(patches, settings, threads)
@@ -512,7 +513,7 @@ class _Training:
         arrays["order"] = self.order.copy()
         arrays["torch_rng"] = _copy(torch.get_rng_state())
         facts = {
-            "settings": settings_json(self.settings),
+            "settings": as_json(self.settings),
             "threads": self.threads,
             "belongs_to": self._belongs_to(),
             "rng": _generator_facts(self.rng),
@@ -563,7 +564,7 @@ class _Training:
         self.stopped = self._reason_to_stop() if self.epoch and not self.epoch_seen else None
 
     def _check_state(self, facts: Mapping[str, Any]) -> None:
-        mine, theirs = settings_json(self.settings), facts["settings"]
+        mine, theirs = as_json(self.settings), facts["settings"]
         for name in sorted(set(mine) - _MAY_CHANGE):
             if mine[name] != theirs.get(name):
                 raise ModelError(
