@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -98,6 +99,14 @@ def test_jpeg_stays_close_and_opens_elsewhere(tmp_path: Path) -> None:
         assert [level.shape for level in tif.series[0].levels] == [(700, 1100, 3), (350, 550, 3), (175, 275, 3)][:3]
         np.testing.assert_array_equal(tif.series[0].levels[1].asarray(), read_whole(path, 1))
         assert "block 7, &#181;m &amp; &lt;more&gt;" in tif.pages[0].description
+
+
+def test_colour_keeps_its_resolution(tmp_path: Path) -> None:
+    """Columns of two colours of one brightness: halved colour (4:2:0) would make them one."""
+    pixels = np.empty((256, 256, 3), np.uint8)
+    pixels[:, 0::2], pixels[:, 1::2] = (150, 100, 110), (90, 125, 140)
+    got = read_whole(write(tmp_path / "a.tif", pixels)).astype(int)
+    assert np.abs(got - pixels).mean() < 6
 
 
 def test_equal_input_gives_equal_bytes(tmp_path: Path) -> None:
@@ -216,7 +225,7 @@ def test_transparency_lies_on_white(tmp_path: Path, kind: str, associated: bool)
 
 def test_pages_as_levels_but_never_label_macro_or_thumbnail(tmp_path: Path) -> None:
     path = tmp_path / "a.svs"
-    pixels, label = picture(1000, 1400), np.zeros((200, 200, 3), np.uint8)
+    pixels, label = picture(1000, 1400), np.zeros((100, 140, 3), np.uint8)  # in the slide's own shape
     text = "Aperio Image Library v1\r\n1400x1000 |AppMag = 20|MPP = 0.5020|Patient = somebody"
     with tifffile.TiffWriter(path) as tif:
         tile: dict[str, Any] = {"tile": (256, 256), "photometric": "rgb", "metadata": None}
@@ -491,21 +500,22 @@ HUGE = np.zeros((3000, 3000, 3), np.uint8)
 
 
 @pytest.mark.parametrize(
-    ("compression", "encode"),
+    ("compression", "encode", "found"),
     [
-        ("deflate", lambda: imagecodecs.zlib_encode(HUGE.tobytes())),
-        ("zstd", lambda: imagecodecs.zstd_encode(HUGE.tobytes())),
-        ("jpeg", lambda: imagecodecs.jpeg8_encode(HUGE)),
-        ("jpeg", lambda: imagecodecs.jpeg8_encode(HUGE[:32, :32])),
-        ("jpeg", lambda: imagecodecs.jpeg8_encode(HUGE[:64, :64])[:-30]),
+        ("deflate", lambda: imagecodecs.zlib_encode(HUGE.tobytes()), "Zlib|deflate"),
+        ("zstd", lambda: imagecodecs.zstd_encode(HUGE.tobytes()), "too small"),
+        ("jpeg", lambda: imagecodecs.jpeg8_encode(HUGE), "a JPEG of 3000 x 3000 px"),  # known before it is decoded
+        ("jpeg", lambda: imagecodecs.jpeg8_encode(HUGE[:32, :32]), "corrupted|of 32 x 32"),
+        ("jpeg", lambda: imagecodecs.jpeg8_encode(HUGE[:64, :64])[:-30], "without its end"),
+        ("jpeg", lambda: imagecodecs.jpeg8_encode(HUGE[:64, :64, 0].copy()), "1 channels"),
     ],
 )
 def test_a_tile_that_decodes_to_another_size_is_refused(
-    tmp_path: Path, compression: str, encode: Callable[[], bytes]
+    tmp_path: Path, compression: str, encode: Callable[[], bytes], found: str
 ) -> None:
     path = bomb(encode, compression, tmp_path / "a.tif")
     with open_slide(path, cache=TileCache(), um_per_px=1.0, stain="HE") as slide:
-        with pytest.raises(SlideError, match=r"damaged \(stain HE, file a\.tif\)"):
+        with pytest.raises(SlideError, match=rf"damaged \(stain HE, file a\.tif\).*({found})"):
             slide.read(0, Box(0, 0, 64, 64))
         with pytest.raises(SlideError, match="damaged"):  # nor is the failure kept as pixels
             slide.read(0, Box(0, 0, 1, 1))
@@ -577,6 +587,8 @@ def test_closing_waits_for_readers_drops_tiles_and_ends_reading(
         read = pool.submit(slide.read, 0, Box(0, 0, 9, 9))
         inside.wait(5)
         closing = pool.submit(slide.close)
+        time.sleep(0.1)
+        assert not closing.done()  # the file number must not go to another file while somebody reads by it
         go.set()
         assert read.result(5).shape == (9, 9, 3)
         closing.result(5)
