@@ -10,8 +10,8 @@ import secrets
 import shutil
 import socket
 from collections import Counter, OrderedDict
-from collections.abc import Iterable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import TracebackType
@@ -188,19 +188,18 @@ class PatchSetWriter:
         if any(len(window.present) != len(self._stains) for window in windows):
             raise ValueError(f"windows say for {len(self._stains)} stains whether they are present")
         seen = np.zeros(len(windows), np.int64)
-        with self._disk(len(windows)):
-            for index, patches in blocks:
+        needed = len(windows) * len(self._turns) * self._sample_bytes
+        _check_room(self._root, needed)
+        for index, patches in blocks:
+            with _full_disk(self._root, needed):
                 self._write(index, patches)
-                np.add.at(seen, index, 1)
+            np.add.at(seen, index, 1)
         if not (seen == 1).all():
             raise ValueError(f"every window of case {case} is cut once: {np.flatnonzero(seen != 1)[:5]} are not")
         by_stain = [[(ids or {}).get(name, "") for name in self._stains] for ids in (warp_ids, normalization_ids)]
         self._cases.append(_CaseRows(case, patient, labels_id, by_stain[0], by_stain[1], tuple(windows)))
         self._windows += len(windows)
         return len(windows) * len(self._turns)
-
-    def _disk(self, windows: int) -> _DiskFull:
-        return _DiskFull(self._root, windows * len(self._turns) * self._sample_bytes)
 
     def _write(self, index: NDArray[np.int64], patches: Pixels) -> None:
         shape = (len(index), len(self._turns), len(self._stains), self._size, self._size, 3)
@@ -210,7 +209,9 @@ class PatchSetWriter:
             sample = (self._windows + number) * len(self._turns)
             file = self._file(sample // self._chunk)
             file.seek(sample % self._chunk * self._sample_bytes)
-            file.write(np.ascontiguousarray(pixels).data)
+            data = np.ascontiguousarray(pixels).data.cast("B")
+            while data:  # an unbuffered file may take a part only
+                data = data[file.write(data) :]
 
     def _file(self, chunk: int) -> BinaryIO:
         if chunk in self._files:
@@ -266,7 +267,7 @@ class PatchSetWriter:
             file.close()
         self._files.clear()
         samples = self._windows * len(self._turns)
-        with self._disk(0):
+        with _full_disk(self._root, 0):
             columns = self._columns(sets)
             write_manifest(self._beside / "manifest.parquet", columns)
             write_json(
@@ -349,38 +350,35 @@ class PatchSetWriter:
         }
 
 
-class _DiskFull:
-    """Says before writing, and if it happens while writing, how much room a patch set needs."""
+def _check_room(root: Path, needed: int) -> None:
+    try:
+        free = shutil.disk_usage(root).free
+    except OSError:
+        return
+    if free < needed:
+        raise _no_room(root, needed, f"{free / 2**20:.0f} MiB are free")
 
-    def __init__(self, root: Path, needed: int) -> None:
-        self._root, self._needed = root, needed
 
-    def __enter__(self) -> None:
-        try:
-            free = shutil.disk_usage(self._root).free
-        except OSError:
-            return
-        if free < self._needed:
-            raise self._error(f"{free / 2**20:.0f} MiB are free")
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if not isinstance(error, OSError):
-            return
+@contextmanager
+def _full_disk(root: Path, needed: int) -> Iterator[None]:
+    """Say how much room a patch set needs, where the disk fills up; other refusals as everywhere."""
+    try:
+        yield
+    except OSError as error:
         if error.errno in (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC)):
-            raise self._error("no space is left") from error
-        with disk_errors(self._root, PatchError):
-            raise error
+            raise _no_room(root, needed, "no space is left") from error
+        with disk_errors(root, PatchError):
+            raise
 
-    def _error(self, found: str) -> PatchError:
-        return PatchError(
-            "the disk is too full for these patches",
-            slide=self._root.name,
-            expected=f"{max(1, self._needed >> 20)} MiB free for this case in {self._root}",
-            found=f"{found}; nothing of the patch set was kept, and no other file was touched",
-            next="free that much on this disk, or move the study to a larger one, and export again",
-        )
+
+def _no_room(root: Path, needed: int, found: str) -> PatchError:
+    return PatchError(
+        "the disk is too full for these patches",
+        slide=root.name,
+        expected=f"{max(1, needed >> 20)} MiB free for this case in {root}",
+        found=f"{found}; nothing of the patch set was kept, and no other file was touched",
+        next="free that much on this disk, or move the study to a larger one, and export again",
+    )
 
 
 def _reasons(left_out: Mapping[str, Mapping[str, int]]) -> str:
