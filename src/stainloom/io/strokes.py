@@ -340,6 +340,9 @@ class LabelStore:
         beside = target.with_name(f".{target.name}.{os.getpid()}.part")
         with disk_errors(target, LabelError), self._writing(f"{target.name} was not written"):
             try:
+                # What killed processes left: only the holder of the store makes backups, so nobody is at work on these.
+                for left in target.parent.glob(f".{target.name}.*.part"):
+                    left.unlink()
                 copy_store(source, beside)
                 check_copy(beside, self._state)
                 set_aside_if_foreign(target, source)
