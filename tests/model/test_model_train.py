@@ -9,9 +9,11 @@ import pytest
 import torch
 
 from stainloom.errors import ModelError
+from stainloom.io.runs import load_run, load_state, save_run, save_state
 from stainloom.model.settings import TrainSettings
 from stainloom.model.train import train
 from stainloom.progress import Cancelled
+from stainloom.settings import as_json
 
 QUICK = TrainSettings(
     features=16, batch=16, warmup_steps=8, rate=0.002, most_epochs=4, threads=1, save_minutes=0.0, seed=5
@@ -107,6 +109,20 @@ def test_a_training_killed_after_an_epoch_goes_on_bit_for_bit(make_patches, extr
     forget = {"seconds"}
     for one, other in zip(whole.history, resumed.history, strict=True):
         assert {k: v for k, v in one.items() if k not in forget} == {k: v for k, v in other.items() if k not in forget}
+
+
+def test_a_state_on_disk_goes_on_bit_for_bit_and_the_run_is_what_was_trained(make_patches, tmp_path):
+    patches, asked = make_patches(), iter(["go"] * 12 + ["cancel"])
+    whole = train(patches, QUICK)
+    with pytest.raises(Cancelled):
+        train(patches, QUICK, save_state=lambda s: save_state(tmp_path / "state", s), control=lambda: next(asked))
+    resumed = train(patches, QUICK, state=load_state(tmp_path / "state"))
+    assert same_weights(whole.weights, resumed.weights)
+    id = save_run(tmp_path, resumed.run(um_per_px=0.5, patchset="tiny", simulated=True))
+    back = load_run(tmp_path / id)
+    assert same_weights(back.weights, whole.weights)
+    assert back.settings == as_json(QUICK)
+    assert (back.um_per_px, back.simulated, back.outcome) == (0.5, True, "learned")
 
 
 def test_cancelled_within_an_epoch_it_goes_on_bit_for_bit(make_patches):

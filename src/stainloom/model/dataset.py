@@ -76,7 +76,8 @@ def blank(patches: Pixels) -> NDArray[np.bool_]:
     patches
         (k, stains, size, size, 3) uint8.
     """
-    darkest = patches.min(axis=-1)
+    # Channel by channel: a minimum over a last axis of three takes ten times as long.
+    darkest = np.minimum(np.minimum(patches[..., 0], patches[..., 1]), patches[..., 2])
     share: NDArray[np.float64] = (darkest >= _BLANK_LEAST).mean(axis=(2, 3))
     return share >= _BLANK_SHARE
 
