@@ -330,6 +330,7 @@ def test_the_same_file_twice_in_a_table_is_refused(folder: StudyFolder, slides: 
     said = refused(folder, table(slides / "b.csv", "stain,path", *lines), "same file twice")
     assert "block7_HE.png" in said
     assert "Ki67" in said
+    assert "another name" not in said
     refused(folder, table(slides / "b.csv", "stain,path", *lines, "HE,../block7/block7_HE.png"), "same file twice")
 
 
