@@ -124,13 +124,17 @@ class Step:
         start: Points = (points_um - self.affine[:, 2]) @ back.T
         if self.grid is None:
             return start
-        found = start
+        # Only places that have not settled are taken further: a few at the rim would else cost every place 200 rounds.
+        flat, goal = start.reshape(-1, 2).copy(), start.reshape(-1, 2)
+        moving = np.arange(len(flat))
         for _ in range(_ROUNDS):
-            following = start - self.grid.at(found, clamp=True) @ back.T
-            change = float(np.nanmax(np.abs(following - found), initial=0.0))
-            found = following
-            if change < _TOLERANCE_UM:
-                return found
+            following = goal[moving] - self.grid.at(flat[moving], clamp=True) @ back.T
+            change = np.abs(following - flat[moving]).max(axis=1)
+            flat[moving] = following
+            moving = moving[change >= _TOLERANCE_UM]
+            if len(moving) == 0:
+                break
+        found: Points = flat.reshape(start.shape)
         unsettled = np.abs(start - self.grid.at(found, clamp=True) @ back.T - found).max(axis=-1) > 100 * _TOLERANCE_UM
         return np.where(unsettled[..., None], np.nan, found)
 

@@ -1,0 +1,1 @@
+"""Where each place of the reference section lies on another section of the same block."""
