@@ -14,7 +14,8 @@ from stainloom.case.view import CaseView, MapsView, StainView
 from stainloom.case.warp import Warp
 from stainloom.geometry import ArrayPyramid
 from stainloom.plugin import layers as case_layers
-from stainloom.plugin.overlay import RESEARCH_ONLY, SIGNS, SIMULATED, Shown, caution, class_colormap, legend
+from stainloom.plugin.overlay import RESEARCH_ONLY, SIGNS, SIMULATED, Present, Shown, caution, class_colormap
+from stainloom.plugin.overlay import legend as legend_of
 from stainloom.plugin.pyramid import Renderer
 
 ROWS, COLS, UM = 700, 900, 0.5
@@ -54,6 +55,10 @@ def small_case(verdicts=DEFAULT, *, labels=True, maps=True, simulated=True) -> C
         maps=run if maps else None,
         simulated=simulated,
     )
+
+
+def legend(view, shown):
+    return legend_of(view, shown, Present.of(view))
 
 
 def opened(view, renderer):

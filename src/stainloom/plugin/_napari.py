@@ -10,7 +10,7 @@ from qtpy.QtWidgets import QApplication, QMainWindow, QWidget
 if TYPE_CHECKING:
     import napari
 
-_SETTLING_ROUNDS = 4
+_SETTLING_ROUNDS = 2
 
 
 def main_window(viewer: napari.Viewer) -> QMainWindow:

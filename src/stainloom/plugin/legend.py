@@ -53,6 +53,13 @@ class LegendPanel(QWidget):
         self.setVisible(bool(self._rows))
         self.update()
 
+    def leave(self) -> None:
+        """Take the panel off the canvas for good."""
+        self.parentWidget().removeEventFilter(self)
+        self.hide()
+        self.setParent(None)
+        self.deleteLater()
+
     def eventFilter(self, watched: QObject, event: QEvent) -> bool:
         """Stay in the corner when the canvas changes its size."""
         if watched is self.parent() and event.type() == QEvent.Type.Resize:

@@ -8,13 +8,14 @@ from typing import Any
 
 import napari
 from psygnal import Signal
+from qtpy.compat import isalive
 
 from stainloom.case.view import CaseView
 from stainloom.plugin import layers as case_layers
 from stainloom.plugin._napari import canvas_widget, main_window
 from stainloom.plugin.layers import CaseLayers
 from stainloom.plugin.legend import LegendPanel
-from stainloom.plugin.overlay import RESEARCH_ONLY, SIMULATED, caution, legend, stain_key
+from stainloom.plugin.overlay import CHECKERBOARD_KEY, RESEARCH_ONLY, SIMULATED, Present, caution, legend, stain_key
 from stainloom.plugin.pyramid import Renderer
 
 _log = logging.getLogger(__name__)
@@ -47,13 +48,14 @@ class Session:
         self.layers = layers
         self.renderer = renderer
         self._closed = False
+        self._present = Present.of(view)
         self._panel = LegendPanel(canvas_widget(viewer))
         viewer.canvas.overlays.scale_bar.visible = True
         viewer.title = title(view)
         for layer in layers:
             layer.events.visible.connect(self._tell)
         viewer.layers.events.removed.connect(self._tell)
-        self._bind_keys()
+        self._keys = self._bind_keys()
         self._tell()
         main_window(viewer).destroyed.connect(self.close)
 
@@ -88,26 +90,34 @@ class Session:
         self.viewer.scene.camera.center = (0.0, (top + bottom) / 2, (left + right) / 2 - hidden / 2 / zoom)
 
     def close(self, *_: Any) -> None:
-        """Let go of tiles and slides; a second time does nothing."""
+        """Let go of the window, of tiles and slides; layers that stay turn white. A second time does nothing."""
         if self._closed:
             return
         self._closed = True
+        self.viewer.layers.events.removed.disconnect(self._tell)
+        for layer in self.layers:
+            layer.events.visible.disconnect(self._tell)
+        for key in self._keys:
+            self.viewer.bind_key(key, None, overwrite=True)
+        if isalive(self._panel):
+            self._panel.leave()
         self.renderer.close()
         self.view.close()
 
     def _tell(self, *_: Any) -> None:
-        self._panel.say(legend(self.view, self.layers.shown(self.viewer)))
+        self._panel.say(legend(self.view, self.layers.shown(self.viewer), self._present))
         self.shown_changed.emit()
 
-    def _bind_keys(self) -> None:
+    def _bind_keys(self) -> list[str]:
         # The manifest's key bindings do nothing in napari 0.9.2, so keys are bound here.
         def shower(name: str) -> Callable[[Any], None]:
             return lambda _: self.show_stain(name)
 
-        for number, stain in enumerate(self.view.stains):
-            if stain_key(number):
-                self.viewer.bind_key(stain_key(number), shower(stain.name), overwrite=True)
-        self.viewer.bind_key("K", lambda _: self.show_checkerboard(), overwrite=True)
+        keys = {stain_key(n): shower(stain.name) for n, stain in enumerate(self.view.stains) if stain_key(n)}
+        keys[CHECKERBOARD_KEY] = lambda _: self.show_checkerboard()
+        for key, act in keys.items():
+            self.viewer.bind_key(key, act, overwrite=True)
+        return list(keys)
 
 
 def title(view: CaseView) -> str:

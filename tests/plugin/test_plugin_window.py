@@ -1,0 +1,78 @@
+"""Tests of the plugin in windows of their own: closing, File > Open, and that no window loads torch."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from test_plugin_layers import small_case
+
+from stainloom import jobs
+from stainloom.plugin.overlay import SIMULATED
+
+pytestmark = pytest.mark.screen
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_closing_the_window_closes_the_case_once(make_napari_viewer, qtbot):
+    from stainloom.plugin.session import Session
+
+    closed = []
+    view = dataclasses.replace(small_case(), closing=lambda: closed.append(1))
+    viewer = make_napari_viewer(show=True)
+    session = Session.open(viewer, view)
+    viewer.close()
+    qtbot.waitUntil(lambda: closed == [1], timeout=5000)
+    session.close()
+    assert closed == [1]
+    assert session.renderer.closed
+
+
+def test_file_open_gives_the_window_title_legend_and_keys(make_napari_viewer, npe2pm, monkeypatch, tmp_path, qtbot):
+    from npe2 import PluginManifest
+
+    from stainloom.plugin.legend import LegendPanel
+
+    (tmp_path / "study.json").touch()
+    monkeypatch.setattr(jobs, "open_view", lambda study, case: small_case())
+    with npe2pm.tmp_plugin(manifest=PluginManifest.from_file(ROOT / "napari.yaml")):
+        viewer = make_napari_viewer(show=True)
+        viewer.open(str(tmp_path), plugin="stainloom")
+        qtbot.waitUntil(lambda: SIMULATED in viewer.title, timeout=5000)
+    assert viewer.layers[0].name == "HE (simulated)"
+    from stainloom.plugin._napari import canvas_widget
+
+    assert canvas_widget(viewer).findChildren(LegendPanel)
+    viewer.layers.clear()
+
+
+def test_the_window_never_loads_torch():
+    code = f"""
+import sys, pkgutil, importlib
+sys.path.insert(0, {str(Path(__file__).parent)!r})
+import napari, stainloom.plugin
+for module in pkgutil.iter_modules(stainloom.plugin.__path__):
+    if module.name != "__main__":
+        importlib.import_module("stainloom.plugin." + module.name)
+from stainloom.plugin.session import Session
+from stainloom.plugin.pictures import take_pictures
+from stainloom import jobs
+from test_plugin_layers import small_case
+viewer = napari.Viewer(show=True)
+session = Session.open(viewer, small_case())
+names = [next(take_pictures(session)).name]
+viewer.close()
+session.close()
+import json
+print(json.dumps([names, sorted(name for name in sys.modules if name.split(".")[0] in ("torch", "triton", "timm"))]))
+"""
+    run = subprocess.run([sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True, check=False)
+    assert run.returncode == 0, run.stderr
+    names, loaded = json.loads(run.stdout.splitlines()[-1])
+    assert names == ["aligned.png"]
+    assert loaded == []
