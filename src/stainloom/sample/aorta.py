@@ -17,7 +17,7 @@ from stainloom.geometry import Box, Pixels, Points, Scale, Size, as_scale, size_
 from stainloom.sample.cutting import TILE_UM, Cut, cut
 from stainloom.sample.noise import Field, Floats, Texture, at_depth, generator, smooth_noise
 from stainloom.sample.scanner import Scanner, grain_for, scanner_for, scanner_on
-from stainloom.sample.section import Section, tile_numbers
+from stainloom.sample.section import THIN_PX, Section, tile_numbers
 from stainloom.sample.settings import SimulationSettings
 from stainloom.sample.staining import STAIN_NAMES, Staining, dye_slide, shown
 from stainloom.sample.tissue_model import INSET_UM, Nuclei, Tissue
@@ -114,6 +114,21 @@ class Block:
             tile = section.tile(*numbers)
             shared = tile.intersect(box).intersect(whole(self.size(stain)))
             result[shared.within(box)] = section.dyes_tile(tile)[shared.within(tile)]
+        return result
+
+    def dye_map(self, stain: str) -> NDArray[np.float16]:
+        """The dyes at pixel (2, 2) of each 4 x 4 pixels of the whole scan, (rows / 4, cols / 4, dyes), rounded to nearest.
+
+        Costs nothing after the scan was rendered: tiles leave these numbers behind.
+        """
+        size, section = self.size(stain), self._section(stain)
+        rows, cols = (len(range(THIN_PX // 2, extent, THIN_PX)) for extent in size.shape)
+        result = np.zeros((rows, cols, len(section.staining.directions)), np.float16)
+        for numbers in tile_numbers(whole(size), section.tile_px, size):
+            tile = section.tile(*numbers)
+            row, col = tile.row // THIN_PX, tile.col // THIN_PX
+            part = result[row : row + tile.rows // THIN_PX, col : col + tile.cols // THIN_PX]
+            part[:] = section.thin_dyes(tile)[: part.shape[0], : part.shape[1]]
         return result
 
     # ---- truth

@@ -289,7 +289,7 @@ def _ranges(blocks: Sequence[Block], densities: dict[str, list[float]]) -> tuple
             10.0,
             20.0,
             spacings,
-            "tissue.md; Wolinsky and Glagov 1967, doi 10.1161/01.RES.20.1.99",
+            "Wolinsky and Glagov 1967, doi 10.1161/01.RES.20.1.99",
         ),
         (
             "nuclei per mm2 of normal media",

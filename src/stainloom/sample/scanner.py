@@ -12,7 +12,7 @@ from stainloom.geometry import Box, Pixels
 from stainloom.sample.noise import Floats, generator
 from stainloom.sample.settings import SimulationSettings
 
-_NOISE_PX = 1024
+_NOISE_PX = 512
 
 SCANNERS = ("A", "B", "C")
 # Light (R, G, B of empty glass), bend of the tone curve, blur and noise against the settings'.

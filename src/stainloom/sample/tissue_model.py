@@ -203,9 +203,9 @@ class Tissue:
         density = settings.lesions * usable / (2240.0 * 1100.0)
         found: list[Area] = []
         for label in rng.permutation(CLASSES):
-            mean = 0.85 * density
+            mean = 1.05 * density
             count = int(mean) + int(rng.random() < mean - int(mean))
-            for number in range(count + int(rng.random() < 0.3 * density)):
+            for number in range(count + int(rng.random() < 0.2 * density)):
                 area = self._place(rng, int(label), media_rows, found, small=number >= count)
                 if area is not None:
                     found.append(area)
@@ -215,7 +215,7 @@ class Tissue:
         self, rng: np.random.Generator, label: int, media_rows: tuple[float, float], found: list[Area], small: bool
     ) -> Area | None:
         for attempt in range(60):
-            area_um2 = rng.uniform(0.012, 0.025) * 1e6 if small else rng.uniform(0.034, 0.064) * 1e6
+            area_um2 = rng.uniform(0.012, 0.025) * 1e6 if small else rng.uniform(0.026, 0.056) * 1e6
             area_um2 *= 0.97**attempt
             long = rng.uniform(1.5, 2.3)
             radial = float(np.sqrt(area_um2 / np.pi / long))
