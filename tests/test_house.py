@@ -12,14 +12,12 @@ SOURCE = Path(__file__).parents[1] / "src" / "stainloom"
 
 GROUND = ("", "errors", "progress", "geometry", "tissue", "settings", "workers")
 ROOMS = ("io", "register", "labels", "stain", "patches", "model", "report", "sample")
-JOBS = ("jobs", "opening", "reporting")
-"""`jobs.py` and what it hands out its longer verbs to."""
 FACES = ("cli", "plugin")
 FLOORS = {
     **dict.fromkeys(GROUND, 1),
     "case": 2,
     **dict.fromkeys(ROOMS, 3),
-    **dict.fromkeys(JOBS, 4),
+    "jobs": 4,
     **dict.fromkeys(FACES, 5),
 }
 
