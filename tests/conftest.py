@@ -22,3 +22,37 @@ def real_data() -> Path:
 def lung_case(real_data: Path) -> Path:
     """The real five sections with landmarks: folder of `HE.jpg` and the other four, `landmarks/<stain>.csv` (X, Y times 0.1)."""
     return real_data / "lung-lesion-3"
+
+
+@pytest.fixture(scope="session")
+def simulated_study(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small simulated study of three patients, painted, not aligned, its truth beside it. Shared: copy it to change it."""
+    from stainloom import jobs
+    from stainloom.sample.settings import SimulationSettings
+
+    path = tmp_path_factory.mktemp("simulated") / "study"
+    settings = SimulationSettings(
+        patients=3, width_um=1100, height_um=1100, um_per_px=2, lesions=3, turn_deg=8, mirror_share=0,
+        half_turn_share=0, failed_share=0,
+    )  # fmt: skip
+    jobs.simulate(path, settings, workers=1)
+    return path
+
+
+@pytest.fixture
+def tiny_case(simulated_study: Path, tmp_path: Path) -> Path:
+    """A study of its own of five small simulated stains a case, bent by known warps, with labels and true alignments."""
+    import shutil
+
+    from stainloom.case.warp import Warp
+    from stainloom.io.arrays import read_arrays
+    from stainloom.io.casefile import StudyFolder
+
+    shutil.copytree(simulated_study, tmp_path / "study")
+    folder = StudyFolder.open(tmp_path / "study")
+    for case in folder.case_names():
+        for stain in folder.study.moving:
+            arrays = read_arrays(simulated_study.with_name("study.truth") / case / f"{stain}.npz", 1 << 28)
+            warp = Warp.from_arrays({k.removeprefix("warp_"): v for k, v in arrays.items() if k.startswith("warp_")})
+            folder.save_warp(case, stain, warp, {"verdict": "good", "message": ""})
+    return folder.path

@@ -356,7 +356,7 @@ def _settings(given: argparse.Namespace, **more: Any) -> Any:
 
 
 def _demo(given: argparse.Namespace, progress: Progress, control: Control) -> jobs.Outcome:
-    from stainloom import demo
+    from stainloom.jobs import demo
 
     run = demo.real if given.real else demo.simulated
     tell = (lambda text: None) if given.json else print

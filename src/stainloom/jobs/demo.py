@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import replace
 from importlib.resources import as_file
 from pathlib import Path
@@ -16,6 +15,7 @@ from typing import Any
 
 from stainloom import jobs
 from stainloom.errors import CaseError, StainloomError
+from stainloom.io.files import read_json, write_json
 from stainloom.progress import Progress, silent
 
 Tell = Callable[[str], None]
@@ -174,9 +174,7 @@ def _finish(steps: _Steps, out: Path, study: Path, case: str, window: bool) -> j
     shutil.copyfile(_latest_report(study), report)
     shots = out / "screenshots"
     steps("Screenshots", lambda: _photograph(study, case, shots))
-    (out / "figures.json").write_text(
-        json.dumps({"seconds": steps.seconds, **steps.figures}, indent=1, default=str) + "\n"
-    )
+    write_json(out / "figures.json", {"seconds": steps.seconds, **steps.figures})
     steps.tell(steps.summary())
     steps.tell(f"Report: {report}\nScreenshots: {shots}")
     if window and _has_screen():
@@ -243,5 +241,5 @@ def _photograph(study: Path, case: str, shots: Path) -> jobs.Outcome:
     ended = subprocess.run(words, check=False, capture_output=True, text=True, timeout=_SCREENSHOT_S)
     if ended.returncode != 0:
         raise StainloomError("the screenshots could not be taken", found=ended.stderr.strip()[-800:])
-    captions: Mapping[str, str] = json.loads((shots / "captions.json").read_text())
+    captions = read_json(shots / "captions.json")
     return jobs.Outcome(tuple(captions), {}, "\n".join(f"{name}: {text}" for name, text in captions.items()))

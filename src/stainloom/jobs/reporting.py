@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,8 +18,9 @@ from stainloom.io.maps import list_maps, open_maps
 from stainloom.io.patchset import open_patchset
 from stainloom.io.runs import load_run
 from stainloom.io.tiles import TileCache
-from stainloom.opening import CACHE_BYTES, chosen_cases, open_aligned, read_snapshot, verdict_of
-from stainloom.progress import Progress, part
+from stainloom.jobs.opening import CACHE_BYTES, chosen_cases, open_aligned, read_snapshot, verdict_of
+from stainloom.jobs.outcome import Outcome
+from stainloom.progress import Progress, part, silent
 from stainloom.report.figures import (
     Score,
     checkerboard,
@@ -39,7 +41,14 @@ _ONE_PATIENT = (
 )
 
 
-def gather_report(folder: StudyFolder, names: Sequence[str], progress: Progress) -> tuple[str, dict[str, Any]]:
+def report(study: Path, *, cases: Sequence[str] = (), progress: Progress = silent) -> Outcome:
+    """Write the report of the latest run of all stains beside it: figures, confusion matrix, single stains, pictures."""
+    path, figures = _gather(StudyFolder.open(study), cases, progress)
+    lines = [f"{name}: {score['accuracy']:.1%} right" for name, score in figures.get("scores", {}).items()]
+    return Outcome((path,), figures, "\n".join([*lines, f"Report: {study / path}"]))
+
+
+def _gather(folder: StudyFolder, names: Sequence[str], progress: Progress) -> tuple[str, dict[str, Any]]:
     """Write the report of the latest run of all stains beside it; where it lies, and its figures."""
     run, alone = _runs(folder)
     figures, scores_section = _scores(folder, run, alone, part(progress, 0, 0.5))

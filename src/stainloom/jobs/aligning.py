@@ -1,0 +1,144 @@
+"""Aligning: each stain to the reference."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from stainloom.case.case import Case
+from stainloom.errors import CaseError, StainloomError
+from stainloom.io.casefile import StudyFolder
+from stainloom.io.tiles import TileCache
+from stainloom.jobs.opening import (
+    CACHE_BYTES,
+    chosen_cases,
+    chosen_stains,
+    open_stain,
+    read_snapshot,
+    take_snapshot,
+)
+from stainloom.jobs.outcome import Outcome, SlideTask
+from stainloom.jobs.painting import lesion_boxes
+from stainloom.progress import Progress, silent
+from stainloom.settings import as_json
+from stainloom.workers import over
+
+if TYPE_CHECKING:
+    from stainloom.register.register import RegisterSettings
+
+
+def register(
+    study: Path,
+    settings: RegisterSettings | None = None,
+    *,
+    refine: bool = False,
+    cases: Sequence[str] = (),
+    stains: Sequence[str] = (),
+    workers: int | None = None,
+    progress: Progress = silent,
+) -> Outcome:
+    """Align each stain to the reference; with `refine`, refine the current alignment inside painted lesions."""
+    from stainloom.register.register import RegisterSettings
+
+    folder = StudyFolder.open(study)
+    chosen = settings or RegisterSettings()
+    tasks = []
+    for case in chosen_cases(folder, cases):
+        if refine:
+            take_snapshot(folder, case)
+        tasks += [
+            SlideTask(study, case.name, stain, chosen, refine)
+            for stain in chosen_stains(folder, stains)
+            if stain != folder.study.reference and stain in case.slides and stain not in case.left_out
+        ]
+    changed, warnings, problems, rows = [], [], [], []
+    for task, result in over(tasks, _register_slide, workers=workers, progress=progress):
+        if isinstance(result, StainloomError):
+            problems.append(result)
+            continue
+        id, quality = result
+        changed.append(f"cases/{task.case}/warps/{task.stain}/{id}")
+        rows.append({"case": task.case, "stain": task.stain, "warp": id, **quality})
+        if quality["verdict"] != "good":
+            warnings.append(f"{task.case}, {task.stain}: {quality['verdict']}. {quality['message']}")
+    lines = [_registered(row) for row in rows]
+    return Outcome(tuple(changed), {"slides": rows}, "\n".join(lines), tuple(warnings), tuple(problems))
+
+
+def _registered(row: Mapping[str, Any]) -> str:
+    error = row.get("landmarks")
+    measured = (
+        f"; landmarks {error['median_before_um']:.0f} um before, {error['median_um']:.0f} um after (median of {error['count']})"
+        if error
+        else ""
+    )
+    return f"{row['case']}, {row['stain']}: {row['verdict']}{measured}"
+
+
+def _register_slide(task: SlideTask, progress: Progress) -> tuple[str, dict[str, Any]]:
+    from stainloom.register.register import refine_lesions, register
+
+    folder = StudyFolder.open(task.study)
+    case = folder.case(task.case)
+    cache = TileCache(CACHE_BYTES)
+    with (
+        open_stain(folder, case, folder.study.reference, cache) as fixed,
+        open_stain(folder, case, task.stain, cache) as moving,
+    ):
+        try:
+            if task.refine:
+                current = folder.current_warp(case.name, task.stain)
+                if current is None:
+                    raise not_aligned(case, task.stain)
+                boxes = lesion_boxes(read_snapshot(folder, case))
+                result = refine_lesions(fixed, moving, current[0], boxes, task.settings, progress=progress)
+            else:
+                result = register(fixed, moving, task.settings, progress=progress)
+        except StainloomError as error:
+            raise type(error)(
+                f"case {case.name}: {error.what}",
+                slide=error.slide or case.slide(task.stain).path,
+                stain=error.stain or task.stain,
+                expected=error.expected,
+                found=error.found,
+                next=error.next or "look at both slides, or leave this stain out",
+            ) from error
+    quality = dict(result.quality.as_dict())
+    landmarks = _landmark_error(folder, case, task.stain, result.warp)
+    if landmarks is not None:
+        quality["landmarks"] = landmarks
+    id = folder.save_warp(case.name, task.stain, result.warp, {**quality, "settings": as_json(task.settings)})
+    return id, quality
+
+
+def not_aligned(case: Case, stain: str) -> CaseError:
+    return CaseError(
+        f"case {case.name} is not aligned yet",
+        stain=stain,
+        expected="an alignment",
+        found="none",
+        next="run `stainloom register`",
+    )
+
+
+def _landmark_error(folder: StudyFolder, case: Case, stain: str, warp: Any) -> dict[str, float] | None:
+    """How far landmarks lie apart before and after, um; None where the case has none of this stain."""
+    points = folder.landmarks(case.name)
+    if folder.study.reference not in points or stain not in points:
+        return None
+    fixed, moving = points[folder.study.reference], points[stain]
+    known = np.isfinite(fixed).all(axis=1) & np.isfinite(moving).all(axis=1)
+    before = np.linalg.norm(fixed[known] - moving[known], axis=1)
+    after = np.linalg.norm(warp.points(fixed[known]) - moving[known], axis=1)
+    after = np.where(np.isfinite(after), after, np.inf)
+    diagonal = float(np.hypot(*case.slide(stain).size_um))
+    return {
+        "count": int(known.sum()),
+        "median_before_um": float(np.median(before)),
+        "median_um": float(np.median(after)),
+        "worst_tenth_um": float(np.quantile(after, 0.9, method="lower")),
+        "median_of_diagonal": float(np.median(after)) / diagonal,
+    }

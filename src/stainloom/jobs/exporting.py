@@ -1,0 +1,173 @@
+"""Patches: cut from all stains, split by patient."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stainloom.errors import PatchError, StainloomError
+from stainloom.io.casefile import StudyFolder
+from stainloom.io.tiles import TileCache
+from stainloom.jobs.opening import (
+    CACHE_BYTES,
+    cautions,
+    chosen_cases,
+    open_aligned,
+    read_snapshot,
+    take_snapshot,
+)
+from stainloom.jobs.outcome import Outcome, SlideTask
+from stainloom.progress import Progress, part, silent
+from stainloom.settings import as_json
+from stainloom.workers import over
+
+if TYPE_CHECKING:
+    from stainloom.patches.select import PatchSettings
+
+
+@dataclass(frozen=True)
+class _Cut:
+    """The patches of one case, on their way from the process that cut them."""
+
+    windows: tuple[Any, ...]
+    blocks: list[tuple[NDArray[np.int64], NDArray[np.uint8]]]
+    counts: dict[str, int]
+    labels_id: str
+    warp_ids: dict[str, str]
+    normalization_ids: dict[str, str]
+    cautions: list[str]
+
+
+def export(
+    study: Path,
+    settings: PatchSettings | None = None,
+    *,
+    cases: Sequence[str] = (),
+    stains: Sequence[str] = (),
+    workers: int | None = None,
+    one_patient: bool = False,
+    progress: Progress = silent,
+) -> Outcome:
+    """Cut aligned patches of all stains, and split them by patient into training, validation and test.
+
+    `one_patient` splits inside a patient instead; only the demo on the one real case does so, and the set is marked.
+    """
+    from stainloom.io.patchset import PatchSetWriter
+    from stainloom.patches.select import PatchSettings
+    from stainloom.patches.split import split_figures, split_halves, split_patients
+
+    if stains:
+        raise PatchError(
+            "patches are cut from all stains", found=", ".join(stains), next="choose stains at `stainloom train`"
+        )
+    folder = StudyFolder.open(study)
+    chosen = settings or PatchSettings()
+    selected = chosen_cases(folder, cases)
+    for case in selected:
+        take_snapshot(folder, case)
+    tasks = [SlideTask(study, case.name, "", chosen) for case in selected]
+    problems, warnings = [], []
+    windows: list[Any] = []
+    by_patient: dict[str, dict[int, int]] = {}
+    with PatchSetWriter(
+        folder.path / "patchsets",
+        stains=folder.study.stain_names,
+        classes=folder.study.classes,
+        settings=as_json(chosen),
+        simulated=folder.study.simulated,
+    ) as writer:
+        for task, result in over(tasks, _cut_case, workers=workers, progress=part(progress, 0, 0.9)):
+            if isinstance(result, StainloomError):
+                problems.append(result)
+                continue
+            patient = folder.case(task.case).patient
+            writer.add_case(
+                task.case,
+                patient,
+                result.windows,
+                result.blocks,
+                labels_id=result.labels_id,
+                warp_ids=result.warp_ids,
+                normalization_ids=result.normalization_ids,
+                left_out=result.counts,
+            )
+            warnings += result.cautions
+            windows += result.windows
+            counts = by_patient.setdefault(patient, {})
+            for window in result.windows:
+                counts[window.class_id] = counts.get(window.class_id, 0) + 1
+        if problems and not windows:
+            raise problems[0]
+        split: Mapping[str, str] | Sequence[str]
+        figures: dict[str, Any] = {}
+        if one_patient:
+            split = split_halves(windows)
+        else:
+            split = split_patients(by_patient, seed=chosen.seed)
+            measured = split_figures(by_patient, split)
+            figures = {
+                "deviation_points": measured.deviation_points,
+                "patients": measured.patients,
+                "windows": measured.windows,
+            }
+            warnings += measured.warnings
+        path = writer.finish(split, figures=figures, progress=part(progress, 0.9, 1))
+    totals = _totals(by_patient, folder)
+    said = ", ".join(f"{short} {count}" for short, count in totals.items())
+    text = f"Patch set {path.name}: {len(windows)} windows ({said}), each in {len(chosen.turns)} turns"
+    if figures:
+        text += f"; windows per set {figures['windows']}, class mix within {figures['deviation_points']:.1f} points"
+    return Outcome(
+        (f"patchsets/{path.name}",),
+        {"patchset": path.name, "windows": len(windows), "classes": totals, **figures},
+        text,
+        tuple(warnings),
+        tuple(problems),
+    )
+
+
+def _totals(by_patient: Mapping[str, Mapping[int, int]], folder: StudyFolder) -> dict[str, int]:
+    return {
+        lesion.short: sum(counts.get(lesion.id, 0) for counts in by_patient.values()) for lesion in folder.study.classes
+    }
+
+
+def _cut_case(task: SlideTask, progress: Progress) -> _Cut:
+    from stainloom.patches.cut import cut_patches
+    from stainloom.patches.select import select_windows
+
+    folder = StudyFolder.open(task.study)
+    case = folder.case(task.case)
+    labels = read_snapshot(folder, case)
+    aligned, opened = open_aligned(folder, case, TileCache(CACHE_BYTES))
+    try:
+        ids = [lesion.id for lesion in folder.study.classes]
+        selection = select_windows(
+            labels.raster, labels.um_per_px, aligned, ids, task.settings, progress=part(progress, 0, 0.2)
+        )
+        blocks = [
+            (block.windows, block.patches)
+            for block in cut_patches(aligned, selection.windows, task.settings, progress=part(progress, 0.2, 1))
+        ]
+    except PatchError as error:
+        raise PatchError(
+            f"case {case.name}: {error.what}", expected=error.expected, found=error.found, next=error.next
+        ) from error
+    finally:
+        for slide in opened:
+            slide.close()
+    used = [stain for stain in aligned.stains if stain is not None]
+    return _Cut(
+        selection.windows,
+        blocks,
+        selection.counts,
+        labels.labels_id,
+        {stain.name: stain.warp.id for stain in used if stain.warp is not None},
+        {stain.name: stain.colour.id for stain in used if stain.colour is not None},  # type: ignore[attr-defined]
+        cautions(folder, case),
+    )

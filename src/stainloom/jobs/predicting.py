@@ -1,0 +1,156 @@
+"""Class maps and stain weights over cases."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stainloom.case.aligned import AlignedCase
+from stainloom.case.case import Case
+from stainloom.errors import ModelError, StainloomError
+from stainloom.geometry import BoxUm, size_at, whole
+from stainloom.io.casefile import StudyFolder
+from stainloom.io.tiles import TileCache
+from stainloom.jobs.opening import (
+    CACHE_BYTES,
+    cautions,
+    chosen_cases,
+    open_aligned,
+    take_snapshot,
+)
+from stainloom.jobs.outcome import Outcome
+from stainloom.progress import Progress, part, silent
+from stainloom.settings import as_json
+
+if TYPE_CHECKING:
+    from stainloom.model.settings import PredictSettings
+
+
+def _learned_runs(folder: StudyFolder) -> list[Any]:
+    """The runs that learned, oldest first."""
+    from stainloom.io.runs import load_run
+
+    runs = [load_run(folder.run_path(id)) for id in folder.runs()]
+    return [run for run in runs if run.outcome == "learned"]
+
+
+def chosen_run(folder: StudyFolder, id: str | None) -> Any:
+    """A run by id, else the latest with the most stains."""
+    from stainloom.io.runs import load_run
+
+    if id is not None:
+        return load_run(folder.run_path(id))
+    runs = _learned_runs(folder)
+    if not runs:
+        raise ModelError("the study has no trained run yet", next="run `stainloom train`")
+    most = max(len(run.stains) for run in runs)
+    return [run for run in runs if len(run.stains) == most][-1]
+
+
+Where = Literal["lesions", "tissue", "box"]
+
+
+def predict(
+    study: Path,
+    settings: PredictSettings | None = None,
+    *,
+    run_id: str | None = None,
+    where: Where = "tissue",
+    box_um: tuple[float, float, float, float] | None = None,
+    cases: Sequence[str] = (),
+    progress: Progress = silent,
+) -> Outcome:
+    """Lay class map, probabilities and stain weights of a run over cases: over lesions, a box (um) or all tissue."""
+    from stainloom.io.maps import MapFacts, save_maps
+    from stainloom.model.predict import predict_region
+    from stainloom.model.settings import PredictSettings
+
+    folder = StudyFolder.open(study)
+    chosen = settings or PredictSettings()
+    run = chosen_run(folder, run_id)
+    selected = chosen_cases(folder, cases)
+    changed: list[str] = []
+    warnings: list[str] = []
+    problems: list[StainloomError] = []
+    rows: list[dict[str, Any]] = []
+    for number, case in enumerate(selected):
+        share = part(progress, number / len(selected), (number + 1) / len(selected))
+        aligned, opened = open_aligned(folder, case, TileCache(CACHE_BYTES), normalized=run.normalized)
+        try:
+            box, mask = _wanted(folder, case, aligned, run, chosen, where, box_um)
+            maps = predict_region(run, aligned, box, mask, chosen, progress=share)
+        except StainloomError as error:
+            problems.append(error)
+            continue
+        finally:
+            for slide in opened:
+                slide.close()
+        facts = MapFacts(
+            run.id,
+            run.stains,
+            run.classes,
+            maps.um_per_px,
+            maps.origin_um,
+            {s.name: s.warp.id for s in aligned.stains if s is not None and s.warp is not None},
+            folder.study.simulated,
+            run.one_patient,
+            {"where": where, "settings": as_json(chosen)},
+        )
+        path = save_maps(folder.case_path(case.name) / "maps", facts, maps.classes, maps.probabilities, maps.weights)
+        changed.append(f"cases/{case.name}/maps/{path.name}")
+        warnings += cautions(folder, case)
+        area = maps.um_per_px[0] * maps.um_per_px[1] / 1e6
+        rows.append(
+            {"case": case.name, "mm2": {c.short: float((maps.classes == c.id).sum() * area) for c in run.classes}}
+        )
+    lines = [
+        f"{row['case']}: " + ", ".join(f"{name} {area:.2f} mm2" for name, area in row["mm2"].items()) for row in rows
+    ]
+    return Outcome(tuple(changed), {"run": run.id, "cases": rows}, "\n".join(lines), tuple(warnings), tuple(problems))
+
+
+def _wanted(
+    folder: StudyFolder,
+    case: Case,
+    aligned: AlignedCase,
+    run: Any,
+    settings: PredictSettings,
+    where: Where,
+    box_um: tuple[float, float, float, float] | None,
+) -> tuple[Any, NDArray[np.bool_] | None]:
+    """The box to predict, px of the run's grid, and which of its windows."""
+    from stainloom.case.resample import overview
+    from stainloom.geometry import um_to_box
+    from stainloom.model.predict import MapGrid
+    from stainloom.tissue import tissue_mask
+
+    scale = (run.um_per_px, run.um_per_px)
+    size = case.slide(folder.study.reference).size_um
+    if where == "box":
+        assert box_um is not None
+        box = um_to_box(BoxUm(*box_um), scale).intersect(whole(size_at(size, scale)))
+        if min(box.shape) < run.size_px:
+            raise ModelError(
+                f"the box holds no window in case {case.name}",
+                expected=f"at least {run.size_px * run.um_per_px:.0f} um a side, on the slide of {size[0]:.0f} x {size[1]:.0f} um",
+                found=f"{box.rows * scale[0]:.0f} x {box.cols * scale[1]:.0f} um",
+                next="choose a larger box",
+            )
+        return box, None
+    box = whole(size_at(size, scale))
+    grid = MapGrid.over(box, run, settings)
+    if where == "lesions":
+        labels = take_snapshot(folder, case)
+        raster, step = labels.raster, labels.um_per_px
+    else:
+        reference = aligned.stains[aligned.names.index(folder.study.reference)]
+        assert reference is not None
+        step = (8.0, 8.0)
+        raster = tissue_mask(overview(reference.pyramid, step[0]), step).astype(np.uint8)
+    centres = grid.centres_um()
+    index = np.clip((centres / np.array(step)).astype(np.intp), 0, np.array(raster.shape) - 1)
+    return box, raster[index[..., 0], index[..., 1]] > 0

@@ -1,0 +1,123 @@
+"""The simulated study: slides, paint, and the truth beside them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stainloom.errors import StainloomError
+from stainloom.geometry import Box, whole
+from stainloom.io.casefile import StudyFolder
+from stainloom.jobs.outcome import Outcome
+from stainloom.jobs.painting import paint_whole
+from stainloom.jobs.studies import said_of
+from stainloom.progress import Progress, part, silent
+from stainloom.settings import as_json
+from stainloom.workers import over
+
+if TYPE_CHECKING:
+    from stainloom.sample.settings import SimulationSettings
+
+
+# The simulated study
+
+
+@dataclass(frozen=True)
+class _BlockTask:
+    """One block to render: where slides and truth go."""
+
+    slides: Path
+    truth: Path
+    settings: SimulationSettings
+    patient: int
+
+
+_TRUTH_UM = 2.0
+_TRUTH_DYE_PX = 4
+
+
+def simulate(
+    study: Path, settings: SimulationSettings | None = None, *, workers: int | None = None, progress: Progress = silent
+) -> Outcome:
+    """Make a simulated study, painted on HE, with its truth beside it in `STUDY.truth`, which no job reads."""
+    from stainloom.case.study import PROTOCOLS
+    from stainloom.io.files import new_folder
+    from stainloom.sample.aorta import simulate_block
+    from stainloom.sample.settings import SimulationSettings
+
+    chosen = settings or SimulationSettings()
+    study = Path(study)
+    with new_folder(study.with_name(f"{study.name}.truth")) as truth, new_folder(study) as beside:
+        folder = StudyFolder.create(beside, PROTOCOLS[0], simulated=True)
+        tasks = [_BlockTask(beside / "slides", truth, chosen, number) for number in range(chosen.patients)]
+        facts = []
+        for task, result in over(tasks, _render_block, workers=workers, progress=part(progress, 0, 0.95)):
+            if isinstance(result, StainloomError):
+                raise result
+            facts.append(result)
+            block = simulate_block(chosen, task.patient)
+            _take_in_block(folder, block, task.slides / block.name)
+        _write_json(truth / "settings.json", as_json(chosen))
+        _write_json(truth / "facts.json", {"blocks": facts})
+    progress(1, 1, "simulated")
+    text = f"{said_of(StudyFolder.open(study))}; the truth lies in {study.name}.truth"
+    return Outcome((str(study), f"{study}.truth"), {"blocks": facts}, text)
+
+
+def _render_block(task: _BlockTask, progress: Progress) -> dict[str, Any]:
+    from stainloom.io.arrays import write_arrays
+    from stainloom.io.tiff import write_pyramid
+    from stainloom.sample.aorta import simulate_block
+
+    block = simulate_block(task.settings, task.patient)
+    slides, truth = task.slides / block.name, task.truth / block.name
+    slides.mkdir(parents=True)
+    truth.mkdir()
+    for number, stain in enumerate(block.stains):
+        share = part(progress, number / len(block.stains), (number + 1) / len(block.stains))
+
+        def render(box: Box, stain: str = stain) -> NDArray[np.uint8]:
+            return block.render(stain, box)
+
+        size, description = block.size(stain), "Simulated by Stainloom: no patient"
+        write_pyramid(
+            slides / f"{stain}.ome.tif",
+            size,
+            block.um_per_px,
+            render,
+            description=description,
+            progress=part(share, 0, 0.8),
+        )
+        write_arrays(truth / f"{stain}.npz", _truth_of(block, stain), compress=True)
+        share(1, 1, f"{block.name}, {stain}")
+    return dict(block.facts())
+
+
+def _truth_of(block: Any, stain: str) -> dict[str, NDArray[Any]]:
+    dyes = block.dyes(stain, whole(block.size(stain)))
+    return {
+        **{f"warp_{name}": array for name, array in block.truth_warp(stain).to_arrays().items()},
+        "mask": block.mask(stain, _TRUTH_UM),
+        "reference_mask": block.reference_mask_in(stain, _TRUTH_UM),
+        "lost": block.lost(stain, _TRUTH_UM),
+        "landmarks_um": block.landmarks(stain),
+        "dyes": dyes[_TRUTH_DYE_PX // 2 :: _TRUTH_DYE_PX, _TRUTH_DYE_PX // 2 :: _TRUTH_DYE_PX].astype(np.float16),
+    }
+
+
+def _take_in_block(folder: StudyFolder, block: Any, slides: Path) -> None:
+    from stainloom.io.intake import read_source, take_in
+
+    rows = read_source(slides, folder.study, name=block.name, patient=block.patient)
+    (case,) = take_in(folder, rows)
+    paint_whole(folder, case, block.painted(folder.study.label_um), "simulated outline", "simulation")
+
+
+def _write_json(path: Path, content: dict[str, Any]) -> None:
+    from stainloom.io.files import write_json
+
+    write_json(path, content)

@@ -1,0 +1,128 @@
+"""Making, showing, packing and filling studies."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from stainloom.errors import CaseError
+from stainloom.io.casefile import StudyFolder
+from stainloom.jobs.opening import (
+    verdict_of,
+)
+from stainloom.jobs.outcome import Outcome
+from stainloom.progress import Progress, silent
+
+if TYPE_CHECKING:
+    pass
+
+
+def new_study(study: Path, protocol: str = "aorta", *, label_um: float = 2.0) -> Outcome:
+    """Make an empty study from a built-in protocol or a JSON file of stains and lesion classes."""
+    from stainloom.io.protocol import protocol_named
+
+    folder = StudyFolder.create(study, protocol_named(protocol), label_um=label_um)
+    return Outcome(changed=("study.json",), text=said_of(folder))
+
+
+def show_study(study: Path) -> Outcome:
+    """Say what a study holds, case by case."""
+    folder = StudyFolder.open(study)
+    lines = [said_of(folder)]
+    for case in folder.cases():
+        verdicts = {name: verdict_of(folder, case, name)[0] for name in folder.study.stain_names}
+        painted = "painted" if folder.labels_path(case.name).exists() else "not painted"
+        said = ", ".join(f"{name} {verdict}" for name, verdict in verdicts.items())
+        lines.append(f"{case.name} (patient {case.patient}): {said}; {painted}")
+    figures = {"cases": list(folder.case_names()), "runs": list(folder.runs()), "patchsets": list(folder.patchsets())}
+    return Outcome(figures=figures, text="\n".join(lines))
+
+
+def said_of(folder: StudyFolder) -> str:
+    study = folder.study
+    mark = " SIMULATED" if study.simulated else ""
+    return (
+        f"Study {folder.path.name}{mark}: {len(folder.case_names())} cases, stains {', '.join(study.stain_names)} "
+        f"(reference {study.reference}), classes {', '.join(lesion.short for lesion in study.classes)}"
+    )
+
+
+def pack(study: Path, *, case: str | None = None, target: Path | None = None, progress: Progress = silent) -> Outcome:
+    """Copy slides of other places into the study; with `case` and `target`, write that case as a study of its own."""
+    folder = StudyFolder.open(study)
+    if case is not None and target is not None:
+        made = folder.pack_case(case, target, progress)
+        return Outcome(changed=(str(made.path),), text=f"Case {case} can be sent alone: {made.path}")
+    cases = folder.pack(progress)
+    names = tuple(found.name for found in cases)
+    return Outcome(changed=names, text=f"{len(names)} cases now hold their slides inside the study")
+
+
+def relocate(study: Path, folders: Sequence[Path], *, progress: Progress = silent) -> Outcome:
+    """Find slides that were moved, by size and content, below some folders."""
+    found = StudyFolder.open(study).relocate(folders, progress)
+    return Outcome(
+        changed=tuple(f"{case}/{stain}" for case, stain, _ in found.found),
+        text=f"{len(found.found)} slides found again",
+        warnings=tuple(f"{case}: the {stain} slide was not found" for case, stain in found.missing),
+    )
+
+
+def add_case(
+    study: Path,
+    source: Path,
+    *,
+    name: str | None = None,
+    patient: str | None = None,
+    um_per_px: float | None = None,
+    allow_missing: bool = False,
+    progress: Progress = silent,
+) -> Outcome:
+    """Take the slides of a folder or a CSV into a study."""
+    from stainloom.io.intake import read_source, take_in
+
+    folder = StudyFolder.open(study)
+    rows = read_source(source, folder.study, name=name, patient=patient, um_per_px=um_per_px)
+    cases = take_in(folder, rows, allow_missing=allow_missing, progress=progress)
+    names = tuple(case.name for case in cases)
+    return Outcome(changed=names, text=f"Taken in: {', '.join(names)}")
+
+
+def import_landmarks(study: Path, case: str, source: Path, *, scale: float = 1.0) -> Outcome:
+    """Take in landmarks: `STAIN.csv` a stain with the columns index, X, Y in px of the slide, times `scale`."""
+    from stainloom.geometry import edge_to_um
+    from stainloom.io.points import read_points
+
+    folder = StudyFolder.open(study)
+    found = folder.case(case)
+    by_stain = {
+        name: read_points(source / f"{name}.csv") for name in found.slides if (source / f"{name}.csv").is_file()
+    }
+    indices = sorted({index for points in by_stain.values() for index in points})
+    nowhere = (np.nan, np.nan)
+    points_um = {
+        name: edge_to_um(
+            np.array([points.get(index, nowhere) for index in indices]) * scale, found.slide(name).um_per_px
+        )
+        for name, points in by_stain.items()
+    }
+    folder.save_landmarks(case, points_um)
+    return Outcome(
+        (f"cases/{case}/landmarks.json",),
+        {"landmarks": len(indices)},
+        f"{len(indices)} landmarks in {len(by_stain)} stains",
+    )
+
+
+def check_case(study: Path, case: str | None) -> str:
+    """The name of a case that exists: the one asked for, else the first."""
+    folder = StudyFolder.open(study)
+    names = folder.case_names()
+    if case is None and names:
+        return names[0]
+    if case is None:
+        raise CaseError("the study has no case yet", next="take one in: stainloom case add STUDY FOLDER")
+    return folder.case(case).name

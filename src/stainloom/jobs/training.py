@@ -1,0 +1,126 @@
+"""Training the network that weighs the stains."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from stainloom.errors import ModelError, PatchError
+from stainloom.io.casefile import StudyFolder
+from stainloom.jobs.outcome import Outcome
+from stainloom.progress import Progress, part, silent
+from stainloom.settings import as_json
+
+if TYPE_CHECKING:
+    from stainloom.model.settings import TrainSettings
+
+
+def _go() -> Literal["go"]:
+    return "go"
+
+
+def train(
+    study: Path,
+    settings: TrainSettings | None = None,
+    *,
+    patchset: str | None = None,
+    resume: bool = False,
+    control: Callable[[], Literal["go", "pause", "cancel"]] = _go,
+    progress: Progress = silent,
+) -> Outcome:
+    """Train the network that weighs the stains, on the latest patch set unless another is named."""
+    from stainloom.io.patchset import open_patchset
+    from stainloom.io.runs import drop_state, load_state, save_run, save_state
+    from stainloom.model.settings import TrainSettings
+    from stainloom.model.train import train as train_network
+
+    folder = StudyFolder.open(study)
+    chosen = settings or TrainSettings()
+    patches = open_patchset(folder.patchset_path(patchset or latest_patchset(folder)))
+    place = folder.path / "runs" / f".training-{_hash(patches.id, as_json(chosen))}"
+    state = load_state(place) if resume else None
+    if resume and state is None:
+        raise ModelError(
+            "there is no training to go on with",
+            expected="a training of these patches with these settings that was interrupted",
+            found="none",
+            next="start it without --resume",
+        )
+    result = train_network(
+        patches,
+        chosen,
+        state=state,
+        save_state=lambda kept: save_state(place, kept),
+        control=control,
+        progress=part(progress, 0, 0.97),
+    )
+    run = result.run(
+        um_per_px=patches.um_per_px,
+        patchset=patches.id,
+        simulated=patches.simulated,
+        one_patient=patches.one_patient,
+        normalized=patches.normalized,
+    )
+    if run.outcome == "learned":
+        run = replace(run, figures={**run.figures, "test": _test_figures(run, patches)})
+    id = save_run(folder.path / "runs", run)
+    drop_state(place)
+    progress(1, 1, "trained")
+    said = f"Run {id} on {', '.join(run.stains)}: {run.outcome}"
+    if run.outcome != "learned":
+        raise ModelError(
+            f"the network did not learn from these patches (run {id} keeps the record)",
+            expected="a validation loss below that of guessing by class shares",
+            found=f"{run.figures.get('best_validation_loss')} against {run.figures.get('prior_loss')}",
+            next="look at the patches of each class, export more of them, or train longer",
+        )
+    test = run.figures["test"]
+    if test:
+        said += f"; on held-out patients {test['accuracy']:.1%} right, {test['balanced_accuracy']:.1%} balanced over classes"
+    return Outcome((f"runs/{id}",), {"run": id, **run.figures}, said)
+
+
+def _hash(patchset: str, settings: Mapping[str, Any]) -> str:
+    import hashlib
+    import json
+
+    return hashlib.sha256(json.dumps([patchset, settings], sort_keys=True).encode()).hexdigest()[:16]
+
+
+def latest_patchset(folder: StudyFolder) -> str:
+    names = folder.patchsets()
+    if not names:
+        raise PatchError("the study has no patches yet", next="run `stainloom export`")
+    return max(names, key=lambda name: folder.patchset_path(name).stat().st_mtime_ns)
+
+
+def held_out_cases(study: Path) -> tuple[str, ...]:
+    """Cases whose patient is in the test set of the latest patch set."""
+    from stainloom.io.patchset import open_patchset
+
+    folder = StudyFolder.open(study)
+    patches = open_patchset(folder.patchset_path(latest_patchset(folder)))
+    return tuple(sorted(set(patches.cases[patches.sets == "test"].tolist())))
+
+
+def _test_figures(run: Any, patches: Any) -> dict[str, Any]:
+    """Accuracy on the test patients; empty where the set holds none."""
+    from stainloom.model.metrics import accuracy, balanced_accuracy, confusion
+    from stainloom.model.predict import evaluate
+
+    indices = patches.indices("test", augmented=False)
+    if len(indices) == 0:
+        return {}
+    found = evaluate(run, patches, indices)
+    matrix = confusion(found.truth, found.predicted, run.class_ids)
+    weights = found.weights.mean(axis=0)
+    return {
+        "samples": len(indices),
+        "patients": sorted(set(found.patients.tolist())),
+        "accuracy": accuracy(matrix),
+        "balanced_accuracy": balanced_accuracy(matrix),
+        "confusion": matrix.tolist(),
+        "mean_weights": {stain: float(weight) for stain, weight in zip(run.stains, weights, strict=True)},
+    }

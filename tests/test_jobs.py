@@ -1,0 +1,227 @@
+"""The verbs on a small simulated study, where every job has a right answer."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from stainloom import jobs
+from stainloom.errors import CaseError, LabelError, ModelError, PatchError
+from stainloom.io.arrays import read_arrays
+from stainloom.io.casefile import StudyFolder
+from stainloom.io.maps import list_maps, open_maps
+from stainloom.io.patchset import open_patchset
+from stainloom.io.runs import load_run
+from stainloom.labels.transfer import dice
+from stainloom.model.settings import PredictSettings, TrainSettings
+from stainloom.patches.select import PatchSettings
+
+_TRAINING = TrainSettings(
+    features=32, warmup_steps=10, most_passes=1500, threads=1, learn_epochs=50, patience_epochs=50
+)
+
+
+def _rectangle(name: str, top: float, left: float, bottom: float, right: float) -> dict[str, object]:
+    ring = [[left, top], [right, top], [right, bottom], [left, bottom], [left, top]]
+    properties = {"objectType": "annotation", "classification": {"name": name}}
+    return {"type": "Feature", "geometry": {"type": "Polygon", "coordinates": [ring]}, "properties": properties}
+
+
+@pytest.fixture
+def told_apart(tiny_case: Path, tmp_path: Path) -> Path:
+    """The tiny study painted anew: intima as *other*, media as *normal*, which any network tells apart."""
+    folder = StudyFolder.open(tiny_case)
+    outlines = tmp_path / "outlines.geojson"
+    features = [_rectangle("other", 50, 80, 86, 440), _rectangle("normal", 120, 120, 200, 440)]
+    outlines.write_text(json.dumps({"type": "FeatureCollection", "features": features}))
+    for case in folder.case_names():
+        folder.labels_path(case).unlink()
+        folder.snapshot_path(case).unlink()
+        jobs.import_annotations(tiny_case, case, outlines)
+    return tiny_case
+
+
+def _tree(folder: Path) -> dict[str, str]:
+    return {
+        str(file.relative_to(folder)): hashlib.sha256(file.read_bytes()).hexdigest()
+        for file in sorted(folder.rglob("*"))
+        if file.is_file()
+    }
+
+
+def test_labels_are_carried_to_where_the_truth_has_them(tiny_case: Path, simulated_study: Path) -> None:
+    outcome = jobs.transfer(tiny_case, workers=1)
+    folder = StudyFolder.open(tiny_case)
+    assert len(outcome.changed) == 12
+    assert not outcome.problems
+    for case in folder.case_names():
+        for stain in folder.study.moving:
+            carried = folder.carried(case, stain)
+            truth = read_arrays(simulated_study.with_name("study.truth") / case / f"{stain}.npz", 1 << 28)
+            mask = truth["reference_mask"]
+            assert carried is not None
+            assert carried.shape == mask.shape
+            for lesion in np.unique(mask[mask > 0]):
+                assert dice(carried.raster == lesion, mask == lesion) > 0.97
+
+
+def test_alignment_finds_the_true_place_of_a_stain(simulated_study: Path, tmp_path: Path) -> None:
+    study = tmp_path / "study"
+    shutil.copytree(simulated_study, study)
+    outcome = jobs.register(study, cases=["S01"], stains=["SMA"], workers=1)
+    folder = StudyFolder.open(study)
+    assert [slide["stain"] for slide in outcome.figures["slides"]] == ["SMA"]
+    found = folder.current_warp("S01", "SMA")
+    assert found is not None
+    truth = read_arrays(simulated_study.with_name("study.truth") / "S01" / "SMA.npz", 1 << 28)
+    fixed = read_arrays(simulated_study.with_name("study.truth") / "S01" / "HE.npz", 1 << 28)["landmarks_um"]
+    error = np.linalg.norm(found[0].points(fixed) - truth["landmarks_um"], axis=1)
+    assert np.median(error) < 25
+    assert found[1]["settings"]["work_px"] > 0
+
+
+def test_the_road_from_paint_to_maps_and_report(told_apart: Path) -> None:
+    study = told_apart
+    jobs.normalize(study, workers=1)
+    exported = jobs.export(study, PatchSettings(), workers=1)
+    assert exported.figures["classes"]["other"] > 30
+    assert exported.figures["classes"]["normal"] > 30
+    trained = jobs.train(study, _TRAINING)
+    alone = jobs.train(study, TrainSettings(**{**vars(_TRAINING), "stains": ("VG",)}))
+    assert trained.figures["test"]["accuracy"] > 0.8
+    (case,) = jobs.held_out_cases(study)
+    jobs.predict(study, PredictSettings(stride_px=28), cases=[case])
+    folder = StudyFolder.open(study)
+    (run_id,) = list_maps(folder.case_path(case) / "maps")
+    assert run_id == trained.figures["run"]
+    maps = open_maps(folder.case_path(case) / "maps" / run_id)
+    there = maps.class_map.whole() > 0
+    assert 0.3 < there.mean() < 0.95
+    weights = maps.weights.whole()
+    assert weights.shape[0] == 5
+    assert (weights[:, ~there] == 0).all()
+    report = jobs.report(study, cases=[case])
+    page = (study / report.changed[0]).read_text()
+    assert "Simulated" in page
+    assert "research use only" in page
+    assert page.count("data:image/png") >= 5
+    assert set(report.figures["scores"]) == {"5 stains fused", "VG alone"}
+    assert load_run(folder.run_path(alone.figures["run"])).stains == ("VG",)
+    view = jobs.open_view(study, case)
+    try:
+        assert view.maps is not None
+        assert set(view.maps.weights) == set(folder.study.stain_names)
+        assert [stain.verdict for stain in view.stains] == ["reference", "good", "good", "good", "good"]
+        assert view.labels is not None
+        assert view.simulated
+    finally:
+        view.close()
+
+
+def test_the_same_twice_gives_equal_bytes(told_apart: Path, simulated_study: Path) -> None:
+    results = []
+    for _ in range(2):
+        jobs.transfer(told_apart, workers=1)
+        jobs.normalize(told_apart, workers=1)
+        patchset = jobs.export(told_apart, workers=1).figures["patchset"]
+        run = load_run(told_apart / "runs" / jobs.train(told_apart, _TRAINING).figures["run"])
+        weights = {name: hashlib.sha256(value.tobytes()).hexdigest() for name, value in run.weights.items()}
+        folder = StudyFolder.open(told_apart)
+        carried = folder.carried("S02", "VG")
+        assert carried is not None
+        results.append((patchset, weights, hashlib.sha256(carried.raster.tobytes()).hexdigest()))
+        shutil.rmtree(told_apart / "patchsets")
+    assert results[0] == results[1]
+
+
+def test_no_job_reads_the_truth(simulated_study: Path, tmp_path: Path) -> None:
+    ids = []
+    for name in ("with", "without"):
+        study = tmp_path / name / "study"
+        shutil.copytree(simulated_study, study)
+        if name == "with":
+            shutil.copytree(simulated_study.with_name("study.truth"), study.with_name("study.truth"))
+        jobs.register(study, cases=["S02"], workers=1)
+        jobs.normalize(study, cases=["S02"], workers=1)
+        jobs.transfer(study, cases=["S02"], workers=1)
+        ids.append(_tree(study / "cases" / "S02" / "carried") | _tree(study / "cases" / "S02" / "normalization"))
+    assert ids[0] == ids[1]
+
+
+def test_a_study_moved_elsewhere_opens_there(told_apart: Path, tmp_path: Path) -> None:
+    elsewhere = tmp_path / "another place" / "renamed"
+    elsewhere.parent.mkdir()
+    told_apart.rename(elsewhere)
+    assert "S01" in jobs.show_study(elsewhere).text
+    jobs.transfer(elsewhere, cases=["S01"], workers=1)
+    jobs.open_view(elsewhere, "S01").close()
+
+
+def test_a_case_sent_alone_is_a_study_of_its_own(told_apart: Path, tmp_path: Path) -> None:
+    jobs.pack(told_apart, case="S02", target=tmp_path / "sent")
+    shutil.rmtree(told_apart)
+    jobs.transfer(tmp_path / "sent", workers=1)
+    view = jobs.open_view(tmp_path / "sent")
+    assert view.case.name == "S02"
+    assert view.labels is not None
+    view.close()
+
+
+def test_outlines_come_back_as_they_were_painted(told_apart: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out.geojson"
+    jobs.export_annotations(told_apart, "S01", out)
+    features = json.loads(out.read_text())["features"]
+    assert [f["properties"]["classification"]["name"] for f in features] == ["other", "normal"]
+    assert features[0]["geometry"] == _rectangle("other", 50, 80, 86, 440)["geometry"]
+    with pytest.raises(LabelError, match="stainloom transfer"):
+        jobs.export_annotations(told_apart, "S01", out, stain="SMA")
+    jobs.transfer(told_apart, cases=["S01"], stains=["SMA"], workers=1)
+    jobs.export_annotations(told_apart, "S01", out, stain="SMA")
+    assert len(json.loads(out.read_text())["features"]) == 2
+
+
+def test_outlines_of_no_class_are_kept_and_said(tiny_case: Path, tmp_path: Path) -> None:
+    file = tmp_path / "odd.geojson"
+    file.write_text(json.dumps({"type": "FeatureCollection", "features": [_rectangle("Tumor", 10, 10, 20, 20)]}))
+    outcome = jobs.import_annotations(tiny_case, "S01", file)
+    assert outcome.figures["painted"] == 0
+    assert "Tumor" in outcome.warnings[0]
+
+
+def test_each_missing_step_names_the_next_one(simulated_study: Path, tmp_path: Path) -> None:
+    study = tmp_path / "study"
+    shutil.copytree(simulated_study, study)
+    with pytest.raises(PatchError, match="stainloom export"):
+        jobs.train(study)
+    with pytest.raises(ModelError, match="stainloom train"):
+        jobs.predict(study)
+    with pytest.raises(ModelError, match="stainloom train"):
+        jobs.report(study)
+    with pytest.raises(CaseError, match="S99"):
+        jobs.register(study, cases=["S99"])
+    with pytest.raises(CaseError, match="no such stain"):
+        jobs.register(study, stains=["PAS"])
+    jobs.new_study(tmp_path / "empty", "aorta")
+    with pytest.raises(CaseError, match="stainloom case add"):
+        jobs.register(tmp_path / "empty")
+    StudyFolder.open(study).labels_path("S01").unlink()
+    with pytest.raises(LabelError, match="annotations import"):
+        jobs.transfer(study, cases=["S01"])
+
+
+def test_a_stain_that_is_not_aligned_is_treated_as_missing_and_said(told_apart: Path) -> None:
+    folder = StudyFolder.open(told_apart)
+    found = folder.current_warp("S01", "VG")
+    assert found is not None
+    folder.save_warp("S01", "VG", found[0], {"verdict": "failed", "message": "turned over"})
+    outcome = jobs.export(told_apart, workers=1)
+    assert any("S01, VG: failed" in warning and "missing" in warning for warning in outcome.warnings)
+    patches = open_patchset(told_apart / "patchsets" / outcome.figures["patchset"])
+    there = patches.present[:, patches.stain_names.index("VG")]
+    assert not there[patches.cases == "S01"].any()
+    assert there[patches.cases == "S02"].all()
