@@ -9,24 +9,26 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from stainloom.case.case import Case
-from stainloom.errors import CaseError, StainloomError
+from stainloom.errors import StainloomError
+from stainloom.geometry import BoxUm, box_to_um
 from stainloom.io.casefile import StudyFolder
 from stainloom.io.tiles import TileCache
 from stainloom.jobs.opening import (
     CACHE_BYTES,
     chosen_cases,
     chosen_stains,
+    not_aligned,
     open_stain,
     read_snapshot,
     take_snapshot,
 )
 from stainloom.jobs.outcome import Outcome, SlideTask
-from stainloom.jobs.painting import lesion_boxes
 from stainloom.progress import Progress, silent
 from stainloom.settings import as_json
 from stainloom.workers import over
 
 if TYPE_CHECKING:
+    from stainloom.io.snapshot import Labels
     from stainloom.register.register import RegisterSettings
 
 
@@ -93,7 +95,7 @@ def _register_slide(task: SlideTask, progress: Progress) -> tuple[str, dict[str,
                 current = folder.current_warp(case.name, task.stain)
                 if current is None:
                     raise not_aligned(case, task.stain)
-                boxes = lesion_boxes(read_snapshot(folder, case))
+                boxes = _lesion_boxes(read_snapshot(folder, case))
                 result = refine_lesions(fixed, moving, current[0], boxes, task.settings, progress=progress)
             else:
                 result = register(fixed, moving, task.settings, progress=progress)
@@ -114,14 +116,11 @@ def _register_slide(task: SlideTask, progress: Progress) -> tuple[str, dict[str,
     return id, quality
 
 
-def not_aligned(case: Case, stain: str) -> CaseError:
-    return CaseError(
-        f"case {case.name} is not aligned yet",
-        stain=stain,
-        expected="an alignment",
-        found="none",
-        next="run `stainloom register`",
-    )
+def _lesion_boxes(labels: Labels) -> list[BoxUm]:
+    from stainloom.case.regions import components
+
+    _, found = components(labels.raster)
+    return [box_to_um(component.box, labels.um_per_px) for component in found]
 
 
 def _landmark_error(folder: StudyFolder, case: Case, stain: str, warp: Any) -> dict[str, float] | None:

@@ -82,6 +82,16 @@ def open_aligned(
     return AlignedCase(folder.study.stain_names, tuple(stains)), opened
 
 
+def not_aligned(case: Case, stain: str) -> CaseError:
+    return CaseError(
+        f"case {case.name} is not aligned yet",
+        stain=stain,
+        expected="an alignment",
+        found="none",
+        next="run `stainloom register`",
+    )
+
+
 def cautions(folder: StudyFolder, case: Case) -> list[str]:
     """One sentence for each stain whose place is not simply good."""
     said = []

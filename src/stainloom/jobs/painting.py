@@ -13,12 +13,12 @@ from numpy.typing import NDArray
 from stainloom.case.case import Case
 from stainloom.case.lesions import LesionClass
 from stainloom.errors import LabelError, StainloomError
-from stainloom.geometry import Box, BoxUm, Size, box_to_um, whole
+from stainloom.geometry import Box, Size, whole
 from stainloom.io.casefile import StudyFolder
-from stainloom.jobs.aligning import not_aligned
 from stainloom.jobs.opening import (
     chosen_cases,
     chosen_stains,
+    not_aligned,
     open_store,
     read_snapshot,
     take_snapshot,
@@ -30,7 +30,6 @@ from stainloom.workers import over
 
 if TYPE_CHECKING:
     from stainloom.io.annotations import Annotation
-    from stainloom.io.snapshot import Labels
     from stainloom.io.strokelog import LabelObject
 
 
@@ -52,13 +51,6 @@ def paint_whole(
         finally:
             store.close()
     return id
-
-
-def lesion_boxes(labels: Labels) -> list[BoxUm]:
-    from stainloom.case.regions import components
-
-    _, found = components(labels.raster)
-    return [box_to_um(component.box, labels.um_per_px) for component in found]
 
 
 def transfer(

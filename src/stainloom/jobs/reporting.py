@@ -87,7 +87,7 @@ def _scores(folder: StudyFolder, run: Any, alone: list[Any], progress: Progress)
         return {}, Section("Held-out patients", ("No patient was held out for the test.",))
     found = [evaluate(each, patches, indices) for each in (run, *alone)]
     progress(1, 1, "evaluated")
-    ids = run.class_ids
+    ids = np.union1d(run.class_ids, found[0].truth)
     matrices = [confusion(each.truth, each.predicted, ids) for each in found]
     names = [_named(run), *(f"{each.stains[0]} alone" for each in alone)]
     fused = found[0]
@@ -105,7 +105,8 @@ def _scores(folder: StudyFolder, run: Any, alone: list[Any], progress: Progress)
         compared[score.name] = {"gain": gain.value, "low": gain.low, "high": gain.high}
         text = f"{100 * gain.value:+.1f} points ({100 * gain.low:+.1f} to {100 * gain.high:+.1f})"
         rows.append((score.name, f"{score.accuracy:.1%}", f"{score.balanced_accuracy:.1%}", text))
-    shorts = [lesion.short for lesion in run.classes]
+    by_id = {lesion.id: lesion.short for lesion in folder.study.lesions}
+    shorts = [by_id[number] for number in ids.tolist()]
     chance = float(matrices[0].sum(axis=1).max() / matrices[0].sum())
     weights = fused.weights.mean(axis=0)
     sentences = [

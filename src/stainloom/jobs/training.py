@@ -7,6 +7,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+import numpy as np
+
 from stainloom.errors import ModelError, PatchError
 from stainloom.io.casefile import StudyFolder
 from stainloom.jobs.outcome import Outcome
@@ -73,7 +75,7 @@ def train(
         raise ModelError(
             f"the network did not learn from these patches (run {id} keeps the record)",
             expected="a validation loss below that of guessing by class shares",
-            found=f"{run.figures.get('best_validation_loss')} against {run.figures.get('prior_loss')}",
+            found=f"{run.figures.get('validation_loss')} against {run.figures.get('prior_loss')}",
             next="look at the patches of each class, export more of them, or train longer",
         )
     test = run.figures["test"]
@@ -114,13 +116,15 @@ def _test_figures(run: Any, patches: Any) -> dict[str, Any]:
     if len(indices) == 0:
         return {}
     found = evaluate(run, patches, indices)
-    matrix = confusion(found.truth, found.predicted, run.class_ids)
+    ids = np.union1d(run.class_ids, found.truth)
+    matrix = confusion(found.truth, found.predicted, ids)
     weights = found.weights.mean(axis=0)
     return {
         "samples": len(indices),
         "patients": sorted(set(found.patients.tolist())),
         "accuracy": accuracy(matrix),
         "balanced_accuracy": balanced_accuracy(matrix),
+        "classes": ids.tolist(),
         "confusion": matrix.tolist(),
         "mean_weights": {stain: float(weight) for stain, weight in zip(run.stains, weights, strict=True)},
     }
