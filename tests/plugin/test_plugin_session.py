@@ -194,7 +194,7 @@ def test_pictures_of_all_that_a_case_can_show(opened):
         assert rows >= 800
         assert cols >= 1280
         assert "Simulated tissue." in picture.caption
-    assert "except Masson" in pictures[0].caption
+    assert "marked so: Masson" in pictures[0].caption
     assert (list(session.viewer.layers), session.layers.shown(session.viewer)) == before
 
 

@@ -13,7 +13,7 @@ from stainloom.plugin.overlay import RESEARCH_ONLY, SIGNS, SIMULATED, WEIGHT_COL
 
 _MARGIN_PX = 14
 _PAD_PX = 10
-_WIDTH_MOST_PX = 340
+_WIDTH_MOST_PX = 390
 _FONT_PX = 13
 _LINE_PX = 19
 _GAP_PX = 6

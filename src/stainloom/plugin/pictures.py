@@ -79,11 +79,13 @@ def _aligned(session: Session) -> Iterator[Picture]:
     session.viewer.layers.selection.active = session.layers.checkerboard
     height, width = _reference_um(session)
     session.look_at((0.25 * height, 0.25 * width, 0.75 * height, 0.75 * width))
-    doubtful = [stain.name for stain in session.view.stains if stain.aligned is not None and not stain.trusted]
+    present = [stain for stain in session.view.stains if stain.aligned is not None]
+    doubtful = [stain.name for stain in present if not stain.trusted]
+    trusted = [stain.name for stain in present if stain.trusted]
     caption = (
-        f"All {len(session.layers.stains)} stains in one checkerboard on the reference grid: walls and nuclei run on "
-        "across the edges of the cells, so each stain lies where the reference does"
-        + (f", except {', '.join(doubtful)}, which is marked." if doubtful else ".")
+        f"All {len(present)} stains cell by cell on the reference grid: where a stain is aligned, layers of tissue and "
+        f"edges run on from cell to cell. Aligned: {', '.join(trusted)}"
+        + (f"; to be checked, and marked so: {', '.join(doubtful)}." if doubtful else ".")
     )
     yield Picture("aligned.png", _said(session, caption), photograph(session.viewer))
     session.viewer.layers.remove(cells)
@@ -93,7 +95,7 @@ def _cell_names(session: Session) -> Layer:
     grid = ReferenceGrid.of(session.view.reference.pyramid)
     cell = checkerboard_cell_um(grid)
     height, width = _reference_um(session)
-    names = list(session.layers.stains)
+    names = [s.name if s.trusted else f"{s.name} !" for s in session.view.stains if s.aligned is not None]
     cells = [(row, col) for row in range(int(np.ceil(height / cell))) for col in range(int(np.ceil(width / cell)))]
     words = [names[checkerboard_turn(row, col, len(names))] for row, col in cells]
     return _words("Stain of each cell", [((row + 0.04) * cell, (col + 0.04) * cell) for row, col in cells], words)
@@ -136,8 +138,7 @@ def _labels(session: Session) -> Iterator[Picture]:
     beside[1].contour = max(1, round(_OUTLINE_PX * screen_um / max(session.view.label_um_per_px)))
     caption = (
         f"Left, lesions painted on {session.view.reference.name}; right, the same lesions carried through the alignment "
-        f"onto {other.name} as it lies on its own glass: the outlines sit on the same structures without a second "
-        "painting."
+        f"onto {other.name} as it lies on its own glass, turned and bent: nobody painted a second time."
     )
     yield Picture("labels.png", _said(session, caption), photograph(session.viewer))
     for layer in beside:
