@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 
 import pytest
 
 _DATA = Path(os.environ.get("STAINLOOM_DATA", Path(__file__).parents[1] / ".." / "shared" / "data")).resolve()
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Torch after an OpenGL context is a segmentation fault on some drivers: no process with a window may load it."""
+    if session.config.option.markexpr == "screen" and "torch" in sys.modules:
+        sys.stderr.write("FAILED: a test with a screen loaded torch\n")
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 
 @pytest.fixture(scope="session")
