@@ -15,13 +15,14 @@ Verdict = Literal["good", "check", "failed"]
 
 WINDOW_PX = 31
 # Chosen on right and wrong pairs (turned, mirrored, shifted, other tissue); a wrong pair must not be called good.
-_AGREEMENT_GOOD = 0.25
-_AGREEMENT_FAILED = 0.12
-_CORRELATION_GOOD = 0.10
-_CORRELATION_FAILED = 0.05
+_AGREEMENT_GOOD = 0.33
+_AGREEMENT_FAILED = 0.15
+_CORRELATION_GOOD = 0.19
+_CORRELATION_FAILED = 0.09
 _EXPLAINED_GOOD = 0.55
 _EXPLAINED_FAILED = 0.25
-_LEAD_GOOD = 0.05
+_LEAD_GOOD = 0.02
+_LEAD_CLEAR = 0.05
 _FOLDED_MOST = 0.001
 
 
@@ -145,7 +146,13 @@ def assess(
         Share of the tissue where the map still folds.
     """
     doubts = _doubts(agreement, local_correlation, explained, lead, folded)
-    hopeless = agreement < _AGREEMENT_FAILED or local_correlation < _CORRELATION_FAILED or explained < _EXPLAINED_FAILED
+    unsure = agreement < _AGREEMENT_GOOD
+    hopeless = (
+        agreement < _AGREEMENT_FAILED
+        or local_correlation < _CORRELATION_FAILED
+        or explained < _EXPLAINED_FAILED
+        or (unsure and (local_correlation < _CORRELATION_GOOD or lead < _LEAD_CLEAR))
+    )
     verdict: Verdict = "failed" if hopeless else "check" if doubts else "good"
     said = {
         "good": "The sections agree in their fine structure",
