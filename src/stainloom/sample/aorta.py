@@ -197,7 +197,12 @@ class Block:
             "lamina_spacing_um": self.tissue.spacing_um,
             "laminae": self.tissue.laminae,
             "areas": [
-                {"label": a.label, "mm2": float(np.pi * a.axes_um[0] * a.axes_um[1] / 1e6), "strength": a.strength}
+                {
+                    "label": a.label,
+                    "mm2": float(np.pi * a.axes_um[0] * a.axes_um[1] / 1e6),
+                    "strength": a.strength,
+                    "extent_um": [2 * reach for reach in a.reach_um()],
+                }
                 for a in self.tissue.areas
             ],
             "failed": {name: self.staining(name).failed for name in STAIN_NAMES if self.staining(name).failed},
@@ -272,7 +277,7 @@ class Block:
     @cached_property
     def _coarse(self) -> tuple[tuple[Floats, Floats], ...]:
         """Patterns of the size of a cell and above: two of each, mixed by depth."""
-        sizes = ((2.0, 6.0), (2.5, 5.0), (2.5, 4.5), (3.0, 4.5))
+        sizes = ((2.0, 6.0), (2.5, 5.0), (3.0, 6.5), (3.0, 4.5))
         return tuple(
             (
                 smooth_noise(generator(self.settings.seed, self.number, 17, k, 0), _COARSE_PX, rows, cols),

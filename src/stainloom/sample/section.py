@@ -288,7 +288,9 @@ class Section:
         parts[_NUCLEUS] = nuclei
         parts[_CELL] = cell
         parts[_ACTIN] = cell * (1 - np.float32(0.85) * pale)
-        parts[_ELASTIN] = elastin
+        # Struts: thin oblique links between laminae, here and there.
+        strut = np.clip(1 - np.abs(_sigmas(coarse[1])) / np.float32(0.12), 0, 1) * _table(coarse[0], -0.9, -0.3)
+        parts[_ELASTIN] = elastin + np.float32(0.8) * strut * body
         # Spaces between cells hold fluid that stains faintly, so that a pool of mucin is no hole less.
         parts[_SHEATH] = sheath - elastin + space * room * (1 - mucoid) * np.float32(_FLUID)
         parts[_COLLAGEN] = collagen

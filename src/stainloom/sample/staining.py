@@ -44,6 +44,10 @@ UPTAKE: Mapping[str, Mapping[str, tuple[float, ...]]] = {
     },
 }
 
+# The mean of three authors' eosin (.07 .99 .11; .0928 .9541 .2831; .2159 .8012 .5581): the first alone, 13 degrees away, gives
+# violet slides unlike the real ones. So here, as in a laboratory, a fit that trusts the entry is wrong.
+_USUAL: Mapping[str, tuple[float, float, float]] = {"eosin": (0.126, 0.93, 0.32)}
+
 SHOWN_ALONE: Mapping[str, int] = {"HE": SMNL, "AB-PAS": MEMA, "Masson": MF, "SMA": OTHER, "VG": EFFL}
 """The class that a stain shows in the exclusive setting."""
 
@@ -104,8 +108,8 @@ def dye_slide(
     batch
         How strongly the laboratory stained in that batch, about 1.
     """
-    published = np.array([dye.direction for dye in stain.dyes], np.float64)
-    directions = published / np.linalg.norm(published, axis=1, keepdims=True)
+    usual = np.array([_USUAL.get(dye.name, dye.direction) for dye in stain.dyes], np.float64)
+    directions = usual / np.linalg.norm(usual, axis=1, keepdims=True)
     size = np.tan(np.deg2rad(settings.direction_deg)) / np.sqrt(2)
     directions = np.abs(directions + size * np.clip(rng.normal(size=directions.shape), -2, 2))
     directions /= np.linalg.norm(directions, axis=1, keepdims=True)

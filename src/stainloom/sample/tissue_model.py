@@ -338,9 +338,9 @@ class Tissue:
         rows = self._row_at(level, cols, bends)
         change = self.changes(rows, cols, depth_um, shown) if len(rows) else None
         if change is not None:
-            lost, rounder = change[:, SMNL - 1], change[:, OTHER - 1] * (0.6 + 0.4 * round_off)
+            lost, rounder = change[:, SMNL - 1], change[:, OTHER - 1] * (0.75 + 0.25 * round_off)
             # A plumper nucleus of the same area: the muscle cell changes its kind, not its amount of chromatin.
-            factor = 1 - 0.45 * rounder
+            factor = 1 - 0.5 * rounder
             lengths, width, tilt = lengths * factor, width / factor, tilt * (1 + 5 * rounder)
             stays = loss >= 0.97 * lost
             level, cols, width, lengths, tilt, density, ids, rows = (

@@ -1,0 +1,162 @@
+"""Control runs of the simulated study: each stain alone, stains shifted against each other, shuffled labels.
+
+Usage: python benchmarks/controls.py FOLDER [--patients N] [--seed S ...] [--passes N] [--difficulty ...] [--study STUDY]
+
+Runs the command line for every job and writes `controls.json` into FOLDER. A study that is fused well for the wrong
+reason shows here: a shift larger than the largest lesion must cost at least half of what fusing gains over the best
+single stain, and shuffled labels must fall to chance.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from stainloom.case.warp import Warp
+from stainloom.io.casefile import StudyFolder
+
+BEST_SINGLE = (0.35, 0.75)
+
+
+def run_job(*arguments: str) -> dict[str, Any]:
+    """Run one job of the command line; its figures, and under `failed` why it gave none."""
+    started = time.monotonic()
+    done = subprocess.run(
+        [sys.executable, "-m", "stainloom.cli", *arguments, "--json"], capture_output=True, text=True, check=False
+    )
+    lines = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
+    results = [line["result"] for line in lines if "result" in line]
+    errors = [line["error"]["detail"] for line in lines if "error" in line]
+    print(f"{' '.join(arguments[:1] + arguments[2:])}: {time.monotonic() - started:.0f} s", file=sys.stderr, flush=True)
+    if not results:
+        return {"failed": "; ".join(errors) or done.stderr[-2000:]}
+    figures: dict[str, Any] = results[-1]["figures"]
+    return figures
+
+
+def need(*arguments: str) -> dict[str, Any]:
+    """Run a job that the rest depends on; ends the program where it fails."""
+    figures = run_job(*arguments)
+    if "failed" in figures:
+        sys.exit(f"{arguments[0]} failed: {figures['failed']}")
+    return figures
+
+
+def make_study(study: Path, options: argparse.Namespace, seed: int) -> None:
+    """Simulate, align, carry, normalize and export."""
+    extra = ["--width-um", str(options.width_um), "--height-um", str(options.height_um)]
+    need(
+        *("simulate", str(study), "--patients", str(options.patients), "--seed", str(seed)),
+        *("--difficulty", options.difficulty, *extra),
+    )
+    for job in ("register", "transfer", "normalize", "export"):
+        need(job, str(study))
+
+
+def shifted_copy(study: Path, target: Path, seed: int) -> list[float]:
+    """A copy of a study whose stains lie shifted against HE and each other by more than the largest lesion; its height and width, um.
+
+    The slides are linked, not copied. HE and its painted labels stay.
+    """
+    shutil.copytree(
+        study, target, copy_function=os.link, ignore=lambda at, names: [n for n in names if n in ("runs", "patchsets")]
+    )
+    for name in ("runs", "patchsets"):
+        (target / name).mkdir(exist_ok=True)
+    facts = json.loads((study.with_name(f"{study.name}.truth") / "facts.json").read_text(encoding="utf-8"))
+    shift_um = np.max([area["extent_um"] for block in facts["blocks"] for area in block["areas"]], axis=0)
+    folder = StudyFolder.open(target)
+    rng = np.random.default_rng(seed)
+    for case in folder.cases():
+        # Any two of these, and any one and HE, lie further apart than a lesion is high or wide.
+        steps = shift_um * rng.permutation([(0.0, -1.0), (0.0, 1.0), (-1.0, 0.0), (1.0, 0.0)])
+        for stain, step in zip(folder.study.moving, steps, strict=True):
+            current = folder.current_warp(case.name, stain)
+            if current is None:
+                continue
+            moved = Warp.from_affine(np.hstack([np.eye(2), step[:, None]])).then(current[0])
+            folder.save_warp(case.name, stain, moved, current[1])
+    return [float(step) for step in shift_um]
+
+
+def accuracy(figures: dict[str, Any], chance: float) -> float:
+    """Accuracy on held-out patients; a run that did not learn guesses."""
+    test = figures.get("test")
+    return float(test["accuracy"]) if test else chance
+
+
+def controls(folder: Path, options: argparse.Namespace, seed: int) -> dict[str, Any]:
+    """All runs of one seed, and what follows from them."""
+    study = options.study or folder / f"seed-{seed}" / "study"
+    if options.study is None:
+        study.parent.mkdir(parents=True, exist_ok=True)
+        make_study(study, options, seed)
+    opened = StudyFolder.open(study)
+    chance = 1 / sum(1 for lesion in opened.study.classes)
+    common = ["--most-passes", str(options.passes), "--seed", str(seed), "--patience-epochs", "200", "--cool-down"]
+    runs: dict[str, dict[str, Any]] = {"fused": run_job("train", str(study), *common)}
+    for stain in opened.study.stain_names:
+        runs[stain] = run_job("train", str(study), *common, "--stain", stain)
+    runs["shuffled labels"] = run_job("train", str(study), *common, "--control", "shuffled labels")
+    other = folder / f"seed-{seed}" / "shifted"
+    other.parent.mkdir(parents=True, exist_ok=True)
+    shift_um = shifted_copy(study, other, seed)
+    need("export", str(other))
+    runs["shifted"] = run_job("train", str(other), *common)
+    found = {name: accuracy(figures, chance) for name, figures in runs.items()}
+    single = max((name for name in opened.study.stain_names), key=lambda name: found[name])
+    gain = found["fused"] - found[single]
+    return {
+        "seed": seed,
+        "shift_um": shift_um,
+        "chance": chance,
+        "accuracy": found,
+        "best_single": single,
+        "gain": gain,
+        "gain_lost_by_shift": (found["fused"] - found["shifted"]) / gain if gain > 0 else None,
+        "best_single_in_range": BEST_SINGLE[0] <= found[single] <= BEST_SINGLE[1],
+        "failed": {name: figures["failed"] for name, figures in runs.items() if "failed" in figures},
+    }
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the controls of each seed; 0 where all hold."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--study", type=Path, help="a study that is simulated, aligned and exported already")
+    parser.add_argument("--patients", type=int, default=10)
+    parser.add_argument("--seed", type=int, nargs="+", default=[0])
+    parser.add_argument("--passes", type=int, default=19_000)
+    parser.add_argument("--difficulty", choices=["exclusive", "realistic"], default="realistic")
+    parser.add_argument("--width-um", type=float, default=2400.0)
+    parser.add_argument("--height-um", type=float, default=1800.0)
+    options = parser.parse_args(arguments)
+    options.folder.mkdir(parents=True, exist_ok=True)
+    rows = []
+    for seed in options.seed:
+        rows.append(controls(options.folder, options, seed))
+        print(json.dumps(rows[-1], indent=1), flush=True)
+        (options.folder / "controls.json").write_text(json.dumps(rows, indent=1), encoding="utf-8")
+    held = all(
+        row["gain"] > 0
+        and row["gain_lost_by_shift"] >= 0.5
+        and row["accuracy"]["shuffled labels"] <= row["chance"] + 0.1
+        and (options.difficulty == "exclusive" or row["best_single_in_range"])
+        for row in rows
+    )
+    print("the controls hold" if held else "A CONTROL DOES NOT HOLD")
+    return 0 if held else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
