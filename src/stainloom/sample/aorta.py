@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 from dataclasses import dataclass
 from functools import cached_property
@@ -183,6 +184,10 @@ class Block:
 
     def facts(self) -> dict[str, Any]:
         """Figures of the block for the report and the checks, plain numbers and names only."""
+        return copy.deepcopy(self._facts)
+
+    @cached_property
+    def _facts(self) -> dict[str, Any]:
         seen = {stain: set(self.nuclei(stain).ids.tolist()) for stain in STAIN_NAMES}
         shared = {
             f"{one} and {other}": len(seen[one] & seen[other]) / max(1, len(seen[one]))

@@ -79,7 +79,7 @@ class SimulationSettings:
     fold: Annotated[float, Interval(ge=0, le=6)] = 0.3
     dye_variation: Annotated[float, Interval(ge=0, le=0.6)] = 0.2
     direction_deg: Annotated[float, Interval(ge=0, le=10)] = 2.5
-    uneven: Annotated[float, Interval(ge=0, le=0.5)] = 0.15
+    uneven: Annotated[float, Interval(ge=0, le=0.5)] = 0.12
     noise: Annotated[float, Interval(ge=0, le=20)] = 2.0
     blur_um: Annotated[float, Interval(ge=0, le=5)] = 0.45
     failed_share: Share = 0.06

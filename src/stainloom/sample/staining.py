@@ -118,7 +118,7 @@ def dye_slide(
     strength = batch * patient * np.exp(variation * np.clip(rng.normal(size=len(stain.dyes)), -2, 2))
     uptake = np.array([UPTAKE[stain.name][dye.name] for dye in stain.dyes])
     # What a part takes depends on fixation and acid: single entries vary besides the dye's strength.
-    uptake = uptake * np.exp(0.4 * variation * np.clip(rng.normal(size=uptake.shape), -2, 2))
+    uptake = uptake * np.exp(0.25 * variation * np.clip(rng.normal(size=uptake.shape), -2, 2))
     failed = ""
     if settings.difficulty == "realistic" and rng.random() < settings.failed_share and stain is not STAINS[0]:
         failed = str(rng.choice(["faint", "out of focus"]))
