@@ -32,7 +32,7 @@ THIN_PX = 4
 _THIN_KEPT = 2000
 _REACH_UM = 14.0
 _DOT_UM = 4.0
-_DOT_DENSITY = 1.2
+_DOT_DENSITY = 2.5
 _LN10 = float(np.log(10.0))
 
 # Patterns as thresholds in standard deviations of noise; the same share of tissue in lesions and outside of them.
