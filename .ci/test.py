@@ -52,14 +52,14 @@ def main() -> int:
     screen = ["xvfb-run", "-a", "-s", "-screen 0 1920x1080x24"] if shutil.which("xvfb-run") else []
     total = [0, 0]
     with tempfile.TemporaryDirectory() as folder:
-        for title, wrapper, marker in (
-            ("tests without a screen", [], "not screen"),
-            ("tests with a screen", screen, "screen"),
+        for title, wrapper, marker, options in (
+            # Left to itself, napari's pytest plugin loads napari and Qt into every process.
+            ("tests without a screen", [], "not screen", ["-p", "no:napari"]),
+            ("tests with a screen", screen, "screen", []),
         ):
             report = Path(folder) / f"{marker.replace(' ', '-')}.xml"
-            succeeded = run(
-                title, *wrapper, python, "-m", "pytest", "-q", "-m", marker, f"--junitxml={report}", *sys.argv[1:]
-            )
+            words = ["pytest", "-q", "-m", marker, f"--junitxml={report}", *options, *sys.argv[1:]]
+            succeeded = run(title, *wrapper, python, "-m", *words)
             passed, failed = counts(report)
             total[0] += passed
             total[1] += failed + (not succeeded and failed == 0)

@@ -12,6 +12,7 @@ from queue import Empty
 from typing import Any, TypeVar
 
 import cv2
+from threadpoolctl import threadpool_limits
 
 from stainloom.errors import StainloomError
 from stainloom.progress import Cancelled, Progress, part, silent
@@ -68,7 +69,8 @@ def _here(
     for number, task in enumerate(tasks):
         share = part(progress, number / len(tasks), (number + 1) / len(tasks))
         try:
-            result: Result | StainloomError = work(task, share)
+            with threadpool_limits(1):
+                result: Result | StainloomError = work(task, share)
         except StainloomError as error:
             result = error
         yield task, result
@@ -127,6 +129,8 @@ def _begin(stop: Any, news: Any) -> None:
     global _stop, _news
     _stop, _news = stop, news
     cv2.setNumThreads(1)
+    # Threads of linear algebra that wait for one another doubled the CPU seconds of an alignment.
+    threadpool_limits(1)
     parent = multiprocessing.parent_process()
     if parent is not None:
         threading.Thread(target=_end_with, args=(parent.sentinel,), daemon=True).start()
