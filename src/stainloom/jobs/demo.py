@@ -91,7 +91,7 @@ def simulated(
         ),
     )
     _align_to_export(steps, study, workers)
-    passes = 60_000 if full else 12_000
+    passes = 60_000 if full else 9_000
     settings = TrainSettings(
         most_passes=passes,
         cool_down=True,
@@ -110,7 +110,7 @@ def simulated(
             ),
         )
     case = _test_case(study)
-    steps("Predict", lambda: jobs.predict(study, PredictSettings(stride_px=14), cases=[case], progress=progress))
+    steps("Predict", lambda: jobs.predict(study, PredictSettings(stride_px=28), cases=[case], progress=progress))
     return _finish(steps, out, study, case, window)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,8 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stainloom.errors import StainloomError
-from stainloom.geometry import Box, whole
+from stainloom.geometry import Box
 from stainloom.io.casefile import StudyFolder
+from stainloom.io.tiles import TileCache
+from stainloom.jobs.opening import CACHE_BYTES, open_stain
 from stainloom.jobs.outcome import Outcome
 from stainloom.jobs.painting import paint_whole
 from stainloom.jobs.studies import said_of
@@ -37,7 +40,6 @@ class _BlockTask:
 
 
 _TRUTH_UM = 2.0
-_TRUTH_DYE_PX = 4
 
 
 def simulate(
@@ -45,7 +47,7 @@ def simulate(
 ) -> Outcome:
     """Make a simulated study, painted on HE, with its truth beside it in `STUDY.truth`, which no job reads."""
     from stainloom.case.study import PROTOCOLS
-    from stainloom.io.files import new_folder
+    from stainloom.io.files import new_folder, write_json
     from stainloom.sample.aorta import simulate_block
     from stainloom.sample.settings import SimulationSettings
 
@@ -55,17 +57,38 @@ def simulate(
         folder = StudyFolder.create(beside, PROTOCOLS[0], simulated=True)
         tasks = [_BlockTask(beside / "slides", truth, chosen, number) for number in range(chosen.patients)]
         facts = []
-        for task, result in over(tasks, _render_block, workers=workers, progress=part(progress, 0, 0.95)):
+        for task, result in over(tasks, _render_block, workers=workers, progress=part(progress, 0, 0.9)):
             if isinstance(result, StainloomError):
                 raise result
             facts.append(result)
             block = simulate_block(chosen, task.patient)
             _take_in_block(folder, block, task.slides / block.name)
-        _write_json(truth / "settings.json", as_json(chosen))
-        _write_json(truth / "facts.json", {"blocks": facts})
+        checked = _check(folder, chosen, part(progress, 0.9, 1))
+        write_json(truth / "settings.json", as_json(chosen))
+        write_json(truth / "facts.json", {"blocks": facts, "checks": checked})
     progress(1, 1, "simulated")
     text = f"{said_of(StudyFolder.open(study))}; the truth lies in {study.name}.truth"
-    return Outcome((str(study), f"{study}.truth"), {"blocks": facts}, text)
+    return Outcome((str(study), f"{study}.truth"), {"checks": checked}, "\n".join([text, *checked]))
+
+
+def _check(folder: StudyFolder, settings: SimulationSettings, progress: Progress) -> list[str]:
+    """What a sceptic would ask of the study, measured on its written slides."""
+    from stainloom.sample.aorta import simulate_block
+    from stainloom.sample.checks import check_study
+
+    cache = TileCache(CACHE_BYTES)
+    blocks = [simulate_block(settings, number) for number in range(settings.patients)]
+    with ExitStack() as stack:
+        slides = {
+            (case.name, stain): stack.enter_context(open_stain(folder, case, stain, cache))
+            for case in folder.cases()
+            for stain in case.slides
+        }
+
+        def read(block: Any, stain: str, box: Box) -> NDArray[np.uint8]:
+            return slides[block.name, stain].read(0, box)
+
+        return check_study(settings, blocks, read=read, progress=progress).lines()
 
 
 def _render_block(task: _BlockTask, progress: Progress) -> dict[str, Any]:
@@ -98,14 +121,13 @@ def _render_block(task: _BlockTask, progress: Progress) -> dict[str, Any]:
 
 
 def _truth_of(block: Any, stain: str) -> dict[str, NDArray[Any]]:
-    dyes = block.dyes(stain, whole(block.size(stain)))
     return {
         **{f"warp_{name}": array for name, array in block.truth_warp(stain).to_arrays().items()},
         "mask": block.mask(stain, _TRUTH_UM),
         "reference_mask": block.reference_mask_in(stain, _TRUTH_UM),
         "lost": block.lost(stain, _TRUTH_UM),
         "landmarks_um": block.landmarks(stain),
-        "dyes": dyes[_TRUTH_DYE_PX // 2 :: _TRUTH_DYE_PX, _TRUTH_DYE_PX // 2 :: _TRUTH_DYE_PX].astype(np.float16),
+        "dyes": block.dye_map(stain),
     }
 
 
@@ -115,9 +137,3 @@ def _take_in_block(folder: StudyFolder, block: Any, slides: Path) -> None:
     rows = read_source(slides, folder.study, name=block.name, patient=block.patient)
     (case,) = take_in(folder, rows)
     paint_whole(folder, case, block.painted(folder.study.label_um), "simulated outline", "simulation")
-
-
-def _write_json(path: Path, content: dict[str, Any]) -> None:
-    from stainloom.io.files import write_json
-
-    write_json(path, content)
