@@ -11,8 +11,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import shutil
 import subprocess
 import sys
 import time
@@ -20,10 +18,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from stainloom.case.warp import Warp
 from stainloom.io.casefile import StudyFolder
+from stainloom.jobs.controls import shift_stains
 
 BEST_SINGLE = (0.35, 0.75)
 
@@ -63,32 +59,6 @@ def make_study(study: Path, options: argparse.Namespace, seed: int) -> None:
         need(job, str(study))
 
 
-def shifted_copy(study: Path, target: Path, seed: int) -> list[float]:
-    """A copy of a study whose stains lie shifted against HE and each other by more than the largest lesion; its height and width, um.
-
-    The slides are linked, not copied. HE and its painted labels stay.
-    """
-    shutil.copytree(
-        study, target, copy_function=os.link, ignore=lambda at, names: [n for n in names if n in ("runs", "patchsets")]
-    )
-    for name in ("runs", "patchsets"):
-        (target / name).mkdir(exist_ok=True)
-    facts = json.loads((study.with_name(f"{study.name}.truth") / "facts.json").read_text(encoding="utf-8"))
-    shift_um = np.max([area["extent_um"] for block in facts["blocks"] for area in block["areas"]], axis=0)
-    folder = StudyFolder.open(target)
-    rng = np.random.default_rng(seed)
-    for case in folder.cases():
-        # Any two of these, and any one and HE, lie further apart than a lesion is high or wide.
-        steps = shift_um * rng.permutation([(0.0, -1.0), (0.0, 1.0), (-1.0, 0.0), (1.0, 0.0)])
-        for stain, step in zip(folder.study.moving, steps, strict=True):
-            current = folder.current_warp(case.name, stain)
-            if current is None:
-                continue
-            moved = Warp.from_affine(np.hstack([np.eye(2), step[:, None]])).then(current[0])
-            folder.save_warp(case.name, stain, moved, current[1])
-    return [float(step) for step in shift_um]
-
-
 def accuracy(figures: dict[str, Any], chance: float) -> float:
     """Accuracy on held-out patients; a run that did not learn guesses."""
     test = figures.get("test")
@@ -110,7 +80,7 @@ def controls(folder: Path, options: argparse.Namespace, seed: int) -> dict[str, 
     runs["shuffled labels"] = run_job("train", str(study), *common, "--control", "shuffled labels")
     other = folder / f"seed-{seed}" / "shifted"
     other.parent.mkdir(parents=True, exist_ok=True)
-    shift_um = shifted_copy(study, other, seed)
+    shift_um = shift_stains(study, other, seed=seed)
     need("export", str(other))
     runs["shifted"] = run_job("train", str(other), *common)
     found = {name: accuracy(figures, chance) for name, figures in runs.items()}

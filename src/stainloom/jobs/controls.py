@@ -1,0 +1,55 @@
+"""Controls of the simulation: what must not work, so that what works means something."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+import numpy as np
+
+from stainloom.case.regions import components
+from stainloom.case.warp import Warp
+from stainloom.errors import LabelError
+from stainloom.io.casefile import StudyFolder
+from stainloom.jobs.opening import read_snapshot
+
+
+def shift_stains(study: Path, target: Path, *, seed: int = 0) -> tuple[float, float]:
+    """A copy of a study whose stains lie shifted against HE and each other by more than the largest painted region.
+
+    Parameters
+    ----------
+    study
+        Painted and aligned. Its slides are linked, not copied; its runs and patch sets are left out.
+    target
+        Folder of the copy; must not exist.
+    seed
+        Which stain is shifted which way.
+
+    Returns
+    -------
+    Height and width of the largest region, um: by how far stains were shifted.
+    """
+    shutil.copytree(study, target, copy_function=os.link, ignore=shutil.ignore_patterns("runs", "patchsets"))
+    folder = StudyFolder.open(target)
+    regions = [
+        (component.box.rows * labels.um_per_px[0], component.box.cols * labels.um_per_px[1])
+        for labels in (read_snapshot(folder, case) for case in folder.cases())
+        for component in components(labels.raster)[1]
+    ]
+    if not regions:
+        raise LabelError("nothing is painted in this study", next="paint, or import outlines")
+    height, width = (float(extent) for extent in np.max(regions, axis=0))
+    rng = np.random.default_rng(seed)
+    ways = np.array([(0.0, -1.0), (0.0, 1.0), (-1.0, 0.0), (1.0, 0.0)])
+    for case in folder.cases():
+        # Any two of these, and any one and HE, lie further apart than a region is high or wide.
+        steps = rng.permutation(ways) * (height, width)
+        for number, stain in enumerate(folder.study.moving):
+            current = folder.current_warp(case.name, stain)
+            if current is not None:
+                step = steps[number % len(steps)] * (1 + number // len(steps))
+                moved = Warp.from_affine(np.hstack([np.eye(2), step[:, None]])).then(current[0])
+                folder.save_warp(case.name, stain, moved, current[1])
+    return height, width
