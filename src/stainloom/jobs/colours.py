@@ -44,14 +44,21 @@ def normalize(
     chosen = settings or NormalizeSettings()
     if chosen.method == "none":
         return _as_scanned(folder, chosen_cases(folder, cases), chosen_stains(folder, stains))
+    named = chosen_stains(folder, stains)
+    dyed = [stain for stain in named if folder.study.stain(stain).dyes]
     tasks = [
         SlideTask(study, case.name, stain, chosen)
         for case in chosen_cases(folder, cases)
-        for stain in chosen_stains(folder, stains)
+        for stain in dyed
         if stain in case.slides and stain not in case.left_out
     ]
     fits: dict[str, dict[str, Any]] = {}
-    problems, warnings, changed = [], [], []
+    problems, changed = [], []
+    warnings = [
+        f"{stain}: the study names no dyes of it, so its colours stay as scanned"
+        for stain in named
+        if stain not in dyed
+    ]
     for task, result in over(tasks, _fit_slide, workers=workers, progress=progress):
         if isinstance(result, StainloomError):
             problems.append(result)
