@@ -55,7 +55,8 @@ def main() -> int:
         for title, wrapper, marker, options in (
             # Left to itself, napari's pytest plugin loads napari and Qt into every process.
             ("tests without a screen", [], "not screen", ["-p", "no:napari"]),
-            ("tests with a screen", screen, "screen", []),
+            # Collecting the other rooms would import torch, which no process with a window may.
+            ("tests with a screen", screen, "screen", ["tests/plugin"]),
         ):
             report = Path(folder) / f"{marker.replace(' ', '-')}.xml"
             words = ["pytest", "-q", "-m", marker, f"--junitxml={report}", *options, *sys.argv[1:]]

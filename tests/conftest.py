@@ -41,7 +41,7 @@ def simulated_study(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("simulated") / "study"
     settings = SimulationSettings(
         patients=3, width_um=1100, height_um=1100, um_per_px=2, lesions=3, turn_deg=8, mirror_share=0,
-        half_turn_share=0, failed_share=0,
+        half_turn_share=0, failed_share=0, tear=0, fold=0, dye_variation=0.05, uneven=0.08,
     )  # fmt: skip
     jobs.simulate(path, settings, workers=1)
     return path

@@ -162,6 +162,29 @@ def test_a_path_of_windows_or_none_is_no_traceback(tmp_path: Path, capsys: pytes
     assert "nowhere" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("box", [["nan", "0", "300", "300"], ["0", "0", "-5", "300"]])
+def test_a_box_that_is_none_is_wrong_use(study: Path, capsys: pytest.CaptureFixture[str], box: list[str]) -> None:
+    assert main(["predict", str(study), "--where", "box", "--box-um", *box]) == WRONG_USE
+    assert "--box-um" in capsys.readouterr().err
+
+
+def test_labels_of_no_scale_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["study", "new", str(tmp_path / "s"), "--label-um", "0"]) == FAILED
+    assert "um per px" in capsys.readouterr().err
+
+
+def test_a_mistake_of_ours_is_a_line_for_the_dock_and_no_silence(
+    study: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def broken(*words: object) -> None:
+        raise ZeroDivisionError("by zero")
+
+    monkeypatch.setattr("stainloom.jobs.show_study", broken)
+    capsys.readouterr()
+    assert main(["study", "show", str(study), "--json"]) == FAILED
+    assert "ZeroDivisionError" in str(_lines(capsys.readouterr().out)[-1]["error"]["found"])
+
+
 def _start(words: list[str]) -> subprocess.Popen[str]:
     return subprocess.Popen(
         [sys.executable, "-m", "stainloom.cli", *words, "--json", "--control"],

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
+from importlib.resources import as_file
 from pathlib import Path
 
 import numpy as np
@@ -17,12 +18,16 @@ from stainloom.io.casefile import StudyFolder
 from stainloom.io.maps import list_maps, open_maps
 from stainloom.io.patchset import open_patchset
 from stainloom.io.runs import load_run
+from stainloom.jobs import demo
+from stainloom.jobs.controls import shift_stains
 from stainloom.labels.transfer import dice
 from stainloom.model.settings import PredictSettings, TrainSettings
 from stainloom.patches.select import PatchSettings
+from stainloom.progress import Cancelled
+from stainloom.sample import real
 
 _TRAINING = TrainSettings(
-    features=32, warmup_steps=10, most_passes=1500, threads=1, learn_epochs=50, patience_epochs=50
+    features=32, warmup_steps=10, most_passes=1600, threads=1, learn_epochs=50, patience_epochs=50
 )
 
 
@@ -225,3 +230,103 @@ def test_a_stain_that_is_not_aligned_is_treated_as_missing_and_said(told_apart: 
     there = patches.present[:, patches.stain_names.index("VG")]
     assert not there[patches.cases == "S01"].any()
     assert there[patches.cases == "S02"].all()
+
+
+def test_one_case_that_is_not_painted_does_not_stop_the_others(told_apart: Path) -> None:
+    folder = StudyFolder.open(told_apart)
+    folder.labels_path("S02").unlink()
+    folder.snapshot_path("S02").unlink()
+    outcome = jobs.transfer(told_apart, workers=1)
+    assert [problem.what for problem in outcome.problems] == ["nothing is painted in case S02"]
+    assert len(outcome.changed) == 8
+    with pytest.raises(PatchError, match="three patients"):
+        jobs.export(told_apart, workers=1)
+
+
+def test_labels_carried_before_a_new_alignment_are_said_to_be_old(told_apart: Path, tmp_path: Path) -> None:
+    folder = StudyFolder.open(told_apart)
+    jobs.transfer(told_apart, cases=["S01"], stains=["VG"], workers=1)
+    assert "carried before" not in jobs.show_study(told_apart).text
+    assert jobs.export_annotations(told_apart, "S01", tmp_path / "a.geojson", stain="VG").warnings == ()
+    other = folder.current_warp("S01", "SMA")
+    assert other is not None
+    folder.save_warp("S01", "VG", other[0], {"verdict": "good", "message": ""})
+    assert "carried before the last alignment: VG" in jobs.show_study(told_apart).text
+    outcome = jobs.export_annotations(told_apart, "S01", tmp_path / "a.geojson", stain="VG")
+    assert "stainloom transfer" in outcome.warnings[0]
+
+
+def test_a_slide_that_is_gone_is_said(told_apart: Path) -> None:
+    (told_apart / "slides" / "S01" / "VG.ome.tif").unlink()
+    assert "VG good (SLIDE NOT FOUND)" in jobs.show_study(told_apart).text
+
+
+def test_a_case_in_a_read_only_folder_can_be_looked_at(told_apart: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("stainloom.jobs.opening.os.access", lambda path, mode: False)
+    before = _tree(told_apart)
+    view = jobs.open_view(told_apart, "S01")
+    assert view.labels is not None
+    assert set(np.unique(view.labels)) == {0, 5, 6}
+    view.close()
+    assert _tree(told_apart) == before
+
+
+def test_a_training_that_was_cancelled_goes_on_and_equals_one_that_was_not(told_apart: Path) -> None:
+    jobs.export(told_apart, workers=1)
+    asked = iter(["go"] * 20 + ["cancel"] * 1000)
+    with pytest.raises(Cancelled):
+        jobs.train(told_apart, _TRAINING, control=lambda: next(asked))
+    resumed = load_run(told_apart / "runs" / jobs.train(told_apart, _TRAINING, resume=True).figures["run"])
+    whole = load_run(told_apart / "runs" / jobs.train(told_apart, _TRAINING).figures["run"])
+    assert all((resumed.weights[name] == whole.weights[name]).all() for name in whole.weights)
+    with pytest.raises(ModelError, match="no training to go on with"):
+        jobs.train(told_apart, _TRAINING, resume=True)
+
+
+def test_shifted_stains_share_nothing_with_their_study(told_apart: Path, tmp_path: Path) -> None:
+    before = _tree(told_apart)
+    height, width = shift_stains(told_apart, tmp_path / "shifted")
+    assert (height, width) == (160.0, 720.0)
+    folder, copy = StudyFolder.open(told_apart), StudyFolder.open(tmp_path / "shifted")
+    steps = [np.zeros(2)]
+    for stain in folder.study.moving:
+        one, other = folder.current_warp("S01", stain), copy.current_warp("S01", stain)
+        assert one is not None
+        assert other is not None
+        assert len(other[0].steps) == len(one[0].steps) + 1
+        steps.append(other[0].steps[0].affine[:, 2])
+    apart = np.abs(np.array(steps)[:, None] - np.array(steps)[None])
+    different = ~np.eye(len(steps), dtype=bool)
+    assert ((apart[..., 0] >= height) | (apart[..., 1] >= width))[different].all()
+    jobs.import_landmarks(tmp_path / "shifted", "S01", tmp_path)
+    assert _tree(told_apart) == before
+
+
+def test_a_demo_never_removes_what_no_demo_made(tmp_path: Path) -> None:
+    (tmp_path / "study").mkdir()
+    (tmp_path / "study" / "mine.txt").write_text("years of work")
+    with pytest.raises(CaseError, match="--out"):
+        demo.simulated(tmp_path, tell=lambda text: None, window=False)
+    assert (tmp_path / "study" / "mine.txt").read_text() == "years of work"
+
+
+@pytest.mark.real
+def test_the_real_case_is_aligned_and_its_landmarks_come_closer(
+    real_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("STAINLOOM_CONFIG", str(tmp_path / "config"))
+    study, slides = tmp_path / "study", real_data / real.FOLDER
+    jobs.new_study(study, "lung")
+    jobs.add_case(study, slides, name="lung", patient=real.PATIENT, um_per_px=real.UM_PER_PX)
+    jobs.import_landmarks(study, "lung", slides / "landmarks", scale=real.LANDMARK_SCALE)
+    outcome = jobs.register(study, stains=["CD31"], workers=1)
+    (row,) = outcome.figures["slides"]
+    assert row["landmarks"]["count"] == 80
+    assert row["landmarks"]["median_before_um"] == pytest.approx(250, abs=3)
+    assert row["landmarks"]["median_of_diagonal"] < 0.012
+    with as_file(real.outlines()) as file:
+        assert jobs.import_annotations(study, "lung", file).figures["painted"] == 2
+    jobs.transfer(study, stains=["CD31"], workers=1)
+    carried = StudyFolder.open(study).carried("lung", "CD31")
+    assert carried is not None
+    assert set(np.unique(carried.raster)) == {0, 1, 2}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import logging
+import math
 import os
 import signal
 import subprocess
@@ -24,6 +25,9 @@ from stainloom.settings import Field, check, describe
 
 DONE, FAILED, WRONG_USE, CANCELLED = 0, 1, 2, 3
 _REPORT_S = 0.05
+_TELL_US = "tell its developers, with the lines above; what was there before is unharmed"
+
+_log = logging.getLogger(__name__)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -56,6 +60,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         face.close()
         face.wrong(str(error))
         return WRONG_USE
+    except Exception as error:
+        _log.exception("the job ended in a way that it should not")
+        face.close()
+        face.error(
+            StainloomError("the program made a mistake", found=f"{type(error).__name__}: {error}", next=_TELL_US)
+        )
+        return FAILED
     face.close()
     for warning in outcome.warnings:
         face.warning(warning)
@@ -433,6 +444,8 @@ def _predict(given: argparse.Namespace, progress: Progress, control: Control) ->
         raise WrongUse("a run knows its stains: choose a run with --run")
     if (given.where == "box") != (given.box_um is not None):
         raise WrongUse("--where box and --box-um belong together")
+    if given.box_um and not (all(math.isfinite(v) for v in given.box_um) and min(given.box_um[2:]) > 0):
+        raise WrongUse("--box-um takes the row and column of a corner and a height and width above 0, all in um")
     return jobs.predict(
         given.study,
         _settings(given),

@@ -7,6 +7,7 @@ import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
 from multiprocessing.connection import wait as wait_for_process
 from queue import Empty
 from typing import Any, TypeVar
@@ -103,6 +104,12 @@ def _apart(
                 result: Result | StainloomError = future.result()
             except StainloomError as error:
                 result = error
+            except BrokenProcessPool as error:
+                raise StainloomError(
+                    "a process of this job was ended from outside",
+                    found="most often the machine ran out of memory",
+                    next="start the job again with --workers 1; what was finished before is kept",
+                ) from error
             yield task, result
     finally:
         stop.set()

@@ -106,3 +106,12 @@ def test_any_number_of_stains_of_any_name(tmp_path_factory: pytest.TempPathFacto
     protocol = protocol_from_json(file)
     assert [stain.name for stain in protocol.stains] == names
     assert protocol_from_json(written(file, protocol_content(protocol))) == protocol
+
+
+def test_a_dye_without_a_direction_is_refused(tmp_path: Path) -> None:
+    content = protocol_content(PROTOCOLS[0])
+    content["stains"][1]["dyes"][0]["direction"] = [0, 0, 0]
+    file = tmp_path / "p.json"
+    file.write_text(json.dumps(content))
+    with pytest.raises(CaseError, match=r"AB-PAS.*not all 0"):
+        protocol_from_json(file)

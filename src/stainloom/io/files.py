@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import glob
 import hashlib
 import json
 import math
@@ -187,7 +188,7 @@ def _host() -> str:
 
 
 def _sweep(final: Path) -> None:
-    for left in sorted(final.parent.glob(f".{final.name}.{_host()}.*.*.*")):
+    for left in sorted(final.parent.glob(f".{glob.escape(final.name)}.{glob.escape(_host())}.*.*.*")):
         process = left.name.split(".")[-3]
         if not process.isdigit() or process_alive(int(process)):
             continue

@@ -122,6 +122,17 @@ def to_protocol(record: ProtocolRecord, path: Path) -> Protocol:
         ("lesions[].short", [lesion.short for lesion in record.lesions]),
     ):
         _unlike(what, names, path)
+    for stain in record.stains:
+        for dye in stain.dyes:
+            if sum(abs(part) for part in dye.direction) < 1e-6:
+                raise CaseError(
+                    f"{path.name} gives a dye no direction",
+                    slide=path.name,
+                    stain=stain.name,
+                    expected="optical density in R, G, B, not all 0",
+                    found=f"{dye.name}: {list(dye.direction)}",
+                    next=f"correct {path}",
+                )
     stains = tuple(
         Stain(
             stain.name,

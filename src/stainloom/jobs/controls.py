@@ -15,6 +15,17 @@ from stainloom.io.casefile import StudyFolder
 from stainloom.jobs.opening import read_snapshot
 
 
+def _link_slide(source: str, target: str) -> None:
+    """Slides are large and never change; everything else is copied, so that the two studies share nothing."""
+    if source.endswith((".tif", ".tiff", ".svs")):
+        try:
+            os.link(source, target)
+            return
+        except OSError:
+            pass  # another file system, or one without links
+    shutil.copy2(source, target)
+
+
 def shift_stains(study: Path, target: Path, *, seed: int = 0) -> tuple[float, float]:
     """A copy of a study whose stains lie shifted against HE and each other by more than the largest painted region.
 
@@ -31,7 +42,7 @@ def shift_stains(study: Path, target: Path, *, seed: int = 0) -> tuple[float, fl
     -------
     Height and width of the largest region, um: by how far stains were shifted.
     """
-    shutil.copytree(study, target, copy_function=os.link, ignore=shutil.ignore_patterns("runs", "patchsets"))
+    shutil.copytree(study, target, copy_function=_link_slide, ignore=shutil.ignore_patterns("runs", "patchsets"))
     folder = StudyFolder.open(target)
     regions = [
         (component.box.rows * labels.um_per_px[0], component.box.cols * labels.um_per_px[1])

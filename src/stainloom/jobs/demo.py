@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 Tell = Callable[[str], None]
 
 _SCREENSHOT_S = 300
+_MARK = "demo.json"
 
 
 class _Steps:
@@ -234,12 +235,19 @@ def _finish(steps: _Steps, out: Path, study: Path, case: str, window: bool) -> j
 
 def _clear(out: Path) -> Path:
     """An empty place for the study; only what an earlier demo made is removed."""
-    out.mkdir(parents=True, exist_ok=True)
-    study = out / "study"
-    for old in (study, out / "study.truth", out / "study.shifted", out / "screenshots"):
-        if old.exists():
-            shutil.rmtree(old)
-    return study
+    mine = [out / name for name in ("study", "study.truth", "study.shifted", "screenshots")]
+    there = [old.name for old in mine if old.exists()]
+    if there and not (out / _MARK).exists():
+        raise CaseError(
+            f"the folder {out.name} holds something that no demo made",
+            expected="an empty folder, or one of an earlier demo",
+            found=", ".join(there),
+            next="choose another folder with --out",
+        )
+    write_json(out / _MARK, {"made by": "stainloom demo", "replaced by": "the next demo with this --out"})
+    for old in mine:
+        shutil.rmtree(old, ignore_errors=True)
+    return mine[0]
 
 
 def _real_slides(progress: Progress) -> Path:

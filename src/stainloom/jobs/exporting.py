@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -68,10 +69,17 @@ def export(
     folder = StudyFolder.open(study)
     chosen = settings or PatchSettings()
     selected = chosen_cases(folder, cases)
+    problems: list[StainloomError] = []
+    warnings: list[str] = []
+    tasks = []
     for case in selected:
-        take_snapshot(folder, case)
-    tasks = [SlideTask(study, case.name, "", chosen) for case in selected]
-    problems, warnings = [], []
+        try:
+            take_snapshot(folder, case)
+            tasks.append(SlideTask(study, case.name, "", chosen))
+        except StainloomError as error:
+            problems.append(error)
+    if not tasks:
+        raise problems[0]
     windows: list[Any] = []
     by_patient: dict[str, dict[int, int]] = {}
     with PatchSetWriter(
@@ -115,7 +123,11 @@ def export(
                 "patients": measured.patients,
                 "windows": measured.windows,
             }
-            warnings += measured.warnings
+            shorts = {lesion.id: lesion.short for lesion in folder.study.lesions}
+            warnings += [
+                re.sub(r"^class (\d+)", lambda found: f"class {shorts[int(found[1])]}", text)
+                for text in measured.warnings
+            ]
         path = writer.finish(split, figures=figures, progress=part(progress, 0.9, 1))
     totals = _totals(by_patient, folder)
     said = ", ".join(f"{short} {count}" for short, count in totals.items())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,7 @@ from stainloom.io.tiles import TileCache
 if TYPE_CHECKING:
     from stainloom.io.slides import OpenedSlide
     from stainloom.io.snapshot import Labels
+    from stainloom.io.strokes import LabelStore
 
 CACHE_BYTES = 256 * 2**20
 """Decoded tiles that a job keeps."""
@@ -112,6 +114,12 @@ def take_snapshot(folder: StudyFolder, case: Case) -> Labels:
             found="none",
             next="paint in the window, or run `stainloom annotations import`",
         )
+    if not os.access(folder.case_path(case.name), os.W_OK):
+        store = open_store(folder, case, read_only=True)
+        try:
+            return store.labels()
+        finally:
+            store.close()
     if folder.holder(case.name) is None:
         with folder.hold(case.name):
             store = open_store(folder, case)
@@ -122,14 +130,27 @@ def take_snapshot(folder: StudyFolder, case: Case) -> Labels:
     return read_snapshot(folder, case)
 
 
+def is_stale(folder: StudyFolder, case: Case, stain: str, labels_id: str | None) -> bool:
+    """Whether the labels carried to a stain are older than its alignment or, where its id is given, than the paint."""
+    carried = folder.carried(case.name, stain)
+    if carried is None:
+        return False
+    return carried.warp_id != folder.current_warp_id(case.name, stain) or carried.labels_id != (
+        labels_id or carried.labels_id
+    )
+
+
 def read_snapshot(folder: StudyFolder, case: Case) -> Labels:
+    """The labels as the last snapshot has them; for a process whose parent has just taken it."""
     from stainloom.io.snapshot import read_labels
 
     return read_labels(folder.snapshot_path(case.name))
 
 
-def open_store(folder: StudyFolder, case: Case, author: str = "command line") -> Any:
+def open_store(folder: StudyFolder, case: Case, author: str = "command line", *, read_only: bool = False) -> LabelStore:
+    """The store of a case's labels; whoever writes to it holds the case."""
     from stainloom.io.strokes import LabelStore
 
     size = size_at(case.slide(folder.study.reference).size_um, folder.study.label_um)
-    return LabelStore.open(folder.labels_path(case.name), size, folder.study.label_um, author=author)
+    path = folder.labels_path(case.name)
+    return LabelStore.open(path, size, folder.study.label_um, author=author, read_only=read_only)

@@ -18,6 +18,7 @@ from stainloom.io.casefile import StudyFolder
 from stainloom.jobs.opening import (
     chosen_cases,
     chosen_stains,
+    is_stale,
     not_aligned,
     open_store,
     read_snapshot,
@@ -63,16 +64,24 @@ def transfer(
 ) -> Outcome:
     """Carry the painted labels into each stain's own frame."""
     folder = StudyFolder.open(study)
-    tasks, warnings = [], []
+    tasks: list[SlideTask] = []
+    warnings: list[str] = []
+    problems: list[StainloomError] = []
     for case in chosen_cases(folder, cases):
-        take_snapshot(folder, case)
+        try:
+            take_snapshot(folder, case)
+        except StainloomError as error:
+            problems.append(error)
+            continue
         for stain in chosen_stains(folder, stains):
             verdict, message = verdict_of(folder, case, stain)
             if verdict in ("good", "check"):
                 tasks.append(SlideTask(study, case.name, stain))
             if verdict not in ("good", "reference", "left out"):
                 warnings.append(f"{case.name}, {stain}: {verdict}. {message}".rstrip())
-    changed, problems, rows = [], [], []
+    if problems and not tasks:
+        raise problems[0]
+    changed, rows = [], []
     for task, result in over(tasks, _transfer_slide, workers=workers, progress=progress):
         if isinstance(result, StainloomError):
             problems.append(result)
@@ -202,6 +211,7 @@ def export_annotations(study: Path, case: str, file: Path, *, stain: str | None 
     found = folder.case(case)
     name = folder.study.stain(stain or folder.study.reference).name
     kept: list[Annotation] = []
+    warnings: list[str] = []
     if name == folder.study.reference:
         labels = take_snapshot(folder, found)
         raster, scale = labels.raster.copy(), labels.um_per_px
@@ -215,6 +225,10 @@ def export_annotations(study: Path, case: str, file: Path, *, stain: str | None 
                 f"nothing was carried to this stain of case {case}", stain=name, next="run `stainloom transfer`"
             )
         raster, scale = carried.raster, carried.um_per_px
+        if is_stale(folder, found, name, take_snapshot(folder, found).labels_id):
+            warnings.append(
+                f"{case}, {name}: paint or alignment changed since it was carried; run `stainloom transfer`"
+            )
     by_id = {lesion.id: lesion for lesion in folder.study.lesions}
     made = []
     for outline in raster_to_polygons(raster):
@@ -227,4 +241,4 @@ def export_annotations(study: Path, case: str, file: Path, *, stain: str | None 
         )
     write_geojson(file, [*kept, *made])
     text = f"{len(kept)} imported objects unchanged and {len(made)} outlines written to {file}"
-    return Outcome((str(file),), {"kept": len(kept), "outlines": len(made)}, text)
+    return Outcome((str(file),), {"kept": len(kept), "outlines": len(made)}, text, tuple(warnings))

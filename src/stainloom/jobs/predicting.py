@@ -27,6 +27,7 @@ from stainloom.progress import Progress, part, silent
 from stainloom.settings import as_json
 
 if TYPE_CHECKING:
+    from stainloom.io.slides import OpenedSlide
     from stainloom.model.settings import PredictSettings
 
 
@@ -79,8 +80,9 @@ def predict(
     rows: list[dict[str, Any]] = []
     for number, case in enumerate(selected):
         share = part(progress, number / len(selected), (number + 1) / len(selected))
-        aligned, opened = open_aligned(folder, case, TileCache(CACHE_BYTES), normalized=run.normalized)
+        opened: list[OpenedSlide] = []
         try:
+            aligned, opened = open_aligned(folder, case, TileCache(CACHE_BYTES), normalized=run.normalized)
             box, mask = _wanted(folder, case, aligned, run, chosen, where, box_um)
             maps = predict_region(run, aligned, box, mask, chosen, progress=share)
         except StainloomError as error:

@@ -52,7 +52,7 @@ def simulate(
     from stainloom.sample.settings import SimulationSettings
 
     chosen = settings or SimulationSettings()
-    study = Path(study)
+    study = Path(study).resolve()
     with new_folder(study.with_name(f"{study.name}.truth")) as truth, new_folder(study) as beside:
         folder = StudyFolder.create(beside, PROTOCOLS[0], simulated=True)
         tasks = [_BlockTask(beside / "slides", truth, chosen, number) for number in range(chosen.patients)]

@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from stainloom.errors import CaseError
+from stainloom.case.case import Case
+from stainloom.errors import CaseError, StainloomError
 from stainloom.io.casefile import StudyFolder
 from stainloom.jobs.opening import (
+    is_stale,
     verdict_of,
 )
 from stainloom.jobs.outcome import Outcome
@@ -24,6 +26,13 @@ def new_study(study: Path, protocol: str = "aorta", *, label_um: float = 2.0) ->
     """Make an empty study from a built-in protocol or a JSON file of stains and lesion classes."""
     from stainloom.io.protocol import protocol_named
 
+    if not 0.1 <= label_um <= 100:
+        raise CaseError(
+            "label rasters of this scale are of no use",
+            expected="0.1 to 100 um per px",
+            found=f"{label_um}",
+            next="take 2",
+        )
     folder = StudyFolder.create(study, protocol_named(protocol), label_um=label_um)
     return Outcome(changed=("study.json",), text=said_of(folder))
 
@@ -35,10 +44,24 @@ def show_study(study: Path) -> Outcome:
     for case in folder.cases():
         verdicts = {name: verdict_of(folder, case, name)[0] for name in folder.study.stain_names}
         painted = "painted" if folder.labels_path(case.name).exists() else "not painted"
-        said = ", ".join(f"{name} {verdict}" for name, verdict in verdicts.items())
-        lines.append(f"{case.name} (patient {case.patient}): {said}; {painted}")
+        said = ", ".join(f"{name} {verdict}{_slide_lost(folder, case, name)}" for name, verdict in verdicts.items())
+        old = [name for name in case.slides if is_stale(folder, case, name, None)]
+        again = f"; carried before the last alignment: {', '.join(old)}" if old else ""
+        lines.append(f"{case.name} (patient {case.patient}): {said}; {painted}{again}")
+    lines += [f"patch sets: {', '.join(folder.patchsets()) or 'none'}", f"runs: {', '.join(folder.runs()) or 'none'}"]
     figures = {"cases": list(folder.case_names()), "runs": list(folder.runs()), "patchsets": list(folder.patchsets())}
     return Outcome(figures=figures, text="\n".join(lines))
+
+
+def _slide_lost(folder: StudyFolder, case: Case, stain: str) -> str:
+    """A word where a slide's file is not where it was."""
+    if stain not in case.slides:
+        return ""
+    try:
+        there = folder.slide_path(case, case.slide(stain)).is_file()
+    except StainloomError:
+        there = False
+    return "" if there else " (SLIDE NOT FOUND)"
 
 
 def said_of(folder: StudyFolder) -> str:

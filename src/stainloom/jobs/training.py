@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -41,13 +41,13 @@ def train(
     folder = StudyFolder.open(study)
     chosen = settings or TrainSettings()
     patches = open_patchset(folder.patchset_path(patchset or latest_patchset(folder)))
-    place = folder.path / "runs" / f".training-{_hash(patches.id, as_json(chosen))}"
+    place = folder.path / "runs" / f".training-{_hash(patches.id, chosen)}"
     state = load_state(place) if resume else None
     if resume and state is None:
         raise ModelError(
             "there is no training to go on with",
-            expected="a training of these patches with these settings that was interrupted",
-            found="none",
+            expected="a training of these patches with these settings (limits and threads may differ) that was interrupted",
+            found=_interrupted(folder),
             next="start it without --resume",
         )
     result = train_network(
@@ -84,11 +84,22 @@ def train(
     return Outcome((f"runs/{id}",), {"run": id, **run.figures}, said)
 
 
-def _hash(patchset: str, settings: Mapping[str, Any]) -> str:
+def _interrupted(folder: StudyFolder) -> str:
+    count = len(list((folder.path / "runs").glob(".training-*")))
+    return f"{count} interrupted with other patches or settings" if count else "none"
+
+
+def _hash(patchset: str, settings: TrainSettings) -> str:
+    """Which training it is: what may change when it goes on is left out."""
     import hashlib
     import json
 
-    return hashlib.sha256(json.dumps([patchset, settings], sort_keys=True).encode()).hexdigest()[:16]
+    from stainloom.model.settings import MAY_CHANGE
+
+    kept = {name: value for name, value in as_json(settings).items() if name not in MAY_CHANGE}
+    # The way of the cool-down follows from its end.
+    kept["end"] = settings.most_passes if settings.cool_down else 0
+    return hashlib.sha256(json.dumps([patchset, kept], sort_keys=True).encode()).hexdigest()[:16]
 
 
 def latest_patchset(folder: StudyFolder) -> str:

@@ -19,6 +19,19 @@ FUSION_NAMES: tuple[str, ...] = ("se",)
 """What weighs the stains; `se` is squeeze-and-excitation over them."""
 
 
+MAY_CHANGE = {
+    "most_epochs",
+    "most_passes",
+    "minutes",
+    "patience_epochs",
+    "learn_epochs",
+    "threads",
+    "save_minutes",
+    "memory_mb",
+}
+"""Settings of a training that may differ when it is resumed."""
+
+
 @dataclass(frozen=True)
 class TrainSettings:
     """Settings of one training.

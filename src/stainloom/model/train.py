@@ -25,7 +25,7 @@ from stainloom.errors import ModelError
 from stainloom.model.dataset import TRAIN, VALIDATION, Patches, Samples, fit_scaling
 from stainloom.model.fusion import StainNetwork
 from stainloom.model.metrics import accuracy, balanced_accuracy, confusion
-from stainloom.model.settings import TrainSettings, settings_from, thread_count
+from stainloom.model.settings import MAY_CHANGE, TrainSettings, settings_from, thread_count
 from stainloom.progress import Cancelled, Progress, silent
 from stainloom.settings import as_json
 
@@ -39,16 +39,6 @@ _VALIDATION_BATCH = 256
 # Below the loss of the class mix by more than chance: three standard errors, and a hundredth of it.
 _ERRORS_LEAST, _GAIN_LEAST = 3.0, 0.01
 # Limits may be raised when a training is taken up again, and another thread count is no other training.
-_MAY_CHANGE = {
-    "most_epochs",
-    "most_passes",
-    "minutes",
-    "patience_epochs",
-    "learn_epochs",
-    "threads",
-    "save_minutes",
-    "memory_mb",
-}
 
 
 @dataclass(frozen=True)
@@ -565,7 +555,7 @@ class _Training:
 
     def _check_state(self, facts: Mapping[str, Any]) -> None:
         mine, theirs = as_json(self.settings), facts["settings"]
-        for name in sorted(set(mine) - _MAY_CHANGE):
+        for name in sorted(set(mine) - MAY_CHANGE):
             if mine[name] != theirs.get(name):
                 raise ModelError(
                     f"this training was started with another {name}",
