@@ -8,6 +8,7 @@ import shutil
 from importlib.resources import as_file
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 
@@ -73,6 +74,16 @@ def test_labels_are_carried_to_where_the_truth_has_them(tiny_case: Path, simulat
             assert carried.shape == mask.shape
             for lesion in np.unique(mask[mask > 0]):
                 assert dice(carried.raster == lesion, mask == lesion) > 0.97
+
+
+def test_a_contact_sheet_and_the_checks_lie_with_the_truth(simulated_study: Path) -> None:
+    truth = simulated_study.with_name("study.truth")
+    sheet = cv2.imread(str(truth / "contact-sheet.png"))
+    assert sheet.shape[0] > 5 * 200
+    assert sheet.std() > 20
+    checks = "\n".join(json.loads((truth / "facts.json").read_text())["checks"])
+    assert "nuclei shared with another section" in checks
+    assert "logistic regression on mean colours" in checks
 
 
 def test_alignment_finds_the_true_place_of_a_stain(simulated_study: Path, tmp_path: Path) -> None:

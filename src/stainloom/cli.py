@@ -232,6 +232,9 @@ def _parser() -> argparse.ArgumentParser:
     simulate = _study_job(
         commands, "simulate", "Make a simulated study of aortic walls, with its truth beside it.", _simulate
     )
+    simulate.add_argument(
+        "--beside", action="append", default=[], metavar="STAIN=FILE", help="a real picture for the contact sheet"
+    )
     _options(simulate, jobs.settings_of("simulate"))
 
     study = commands.add_parser("study", help="Make, show, pack or relocate a study.")
@@ -376,7 +379,11 @@ def _demo(given: argparse.Namespace, progress: Progress, control: Control) -> jo
 
 
 def _simulate(given: argparse.Namespace, progress: Progress, control: Control) -> jobs.Outcome:
-    return jobs.simulate(given.study, _settings(given), workers=given.workers, progress=progress)
+    pairs = [text.partition("=") for text in given.beside]
+    if not all(stain and file for stain, _, file in pairs):
+        raise WrongUse("--beside takes a stain and a picture: --beside HE=slide.png")
+    beside = {stain: Path(file) for stain, _, file in pairs}
+    return jobs.simulate(given.study, _settings(given), beside=beside, workers=given.workers, progress=progress)
 
 
 def _study_new(given: argparse.Namespace, progress: Progress, control: Control) -> jobs.Outcome:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from stainloom.errors import StainloomError
-from stainloom.geometry import Box
+from stainloom.errors import CaseError, StainloomError
+from stainloom.geometry import Box, whole
 from stainloom.io.casefile import StudyFolder
 from stainloom.io.tiles import TileCache
 from stainloom.jobs.opening import CACHE_BYTES, open_stain
@@ -43,19 +44,27 @@ _TRUTH_UM = 2.0
 
 
 def simulate(
-    study: Path, settings: SimulationSettings | None = None, *, workers: int | None = None, progress: Progress = silent
+    study: Path,
+    settings: SimulationSettings | None = None,
+    *,
+    beside: Mapping[str, Path] | None = None,
+    workers: int | None = None,
+    progress: Progress = silent,
 ) -> Outcome:
-    """Make a simulated study, painted on HE, with its truth beside it in `STUDY.truth`, which no job reads."""
+    """Make a simulated study, painted on HE, with its truth beside it in `STUDY.truth`, which no job reads.
+
+    `beside` names pictures of real slides by stain: they stand beside the simulated ones on the truth's contact sheet.
+    """
     from stainloom.case.study import PROTOCOLS
-    from stainloom.io.files import new_folder, write_json
+    from stainloom.io.files import new_folder, write_json, write_whole
     from stainloom.sample.aorta import simulate_block
     from stainloom.sample.settings import SimulationSettings
 
     chosen = settings or SimulationSettings()
     study = Path(study).resolve()
-    with new_folder(study.with_name(f"{study.name}.truth")) as truth, new_folder(study) as beside:
-        folder = StudyFolder.create(beside, PROTOCOLS[0], simulated=True)
-        tasks = [_BlockTask(beside / "slides", truth, chosen, number) for number in range(chosen.patients)]
+    with new_folder(study.with_name(f"{study.name}.truth")) as truth, new_folder(study) as made:
+        folder = StudyFolder.create(made, PROTOCOLS[0], simulated=True)
+        tasks = [_BlockTask(made / "slides", truth, chosen, number) for number in range(chosen.patients)]
         facts = []
         for task, result in over(tasks, _render_block, workers=workers, progress=part(progress, 0, 0.9)):
             if isinstance(result, StainloomError):
@@ -63,12 +72,31 @@ def simulate(
             facts.append(result)
             block = simulate_block(chosen, task.patient)
             _take_in_block(folder, block, task.slides / block.name)
-        checked = _check(folder, chosen, part(progress, 0.9, 1))
+        checked = _check(folder, chosen, part(progress, 0.9, 0.98))
+        write_whole(truth / "contact-sheet.png", _contact_sheet(chosen, beside or {}))
         write_json(truth / "settings.json", as_json(chosen))
         write_json(truth / "facts.json", {"blocks": facts, "checks": checked})
     progress(1, 1, "simulated")
     text = f"{said_of(StudyFolder.open(study))}; the truth lies in {study.name}.truth"
     return Outcome((str(study), f"{study}.truth"), {"checks": checked}, "\n".join([text, *checked]))
+
+
+def _contact_sheet(settings: SimulationSettings, beside: Mapping[str, Path]) -> bytes:
+    """Media of the first blocks in every stain, and of real slides where some are given, as PNG."""
+    from stainloom.io.slides import open_slide
+    from stainloom.report.figures import encode_png
+    from stainloom.sample.aorta import simulate_block
+    from stainloom.sample.sheet import contact_sheet
+
+    blocks = [simulate_block(settings, number) for number in range(min(4, settings.patients))]
+    unknown = set(beside) - set(blocks[0].stains)
+    if unknown:
+        raise CaseError("the simulation has no such stain", stain=unknown.pop(), expected=", ".join(blocks[0].stains))
+    real = {}
+    for stain, path in beside.items():
+        with open_slide(path, cache=TileCache(CACHE_BYTES), um_per_px=1.0, stain=stain) as slide:
+            real[stain] = slide.read(0, whole(slide.levels[0]))
+    return encode_png(contact_sheet(blocks, real))
 
 
 def _check(folder: StudyFolder, settings: SimulationSettings, progress: Progress) -> list[str]:
