@@ -321,6 +321,21 @@ def test_a_demo_never_removes_what_no_demo_made(tmp_path: Path) -> None:
     assert (tmp_path / "study" / "mine.txt").read_text() == "years of work"
 
 
+def test_a_demo_replaces_what_an_earlier_demo_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Simulated(Exception):
+        """The first step was reached."""
+
+    def stop(study: Path, *words: object, **options: object) -> None:
+        assert not study.exists()
+        study.mkdir()
+        raise Simulated
+
+    monkeypatch.setattr(jobs, "simulate", stop)
+    for _ in range(2):
+        with pytest.raises(Simulated):
+            demo.simulated(tmp_path / "new" / "demo", tell=lambda text: None, window=False)
+
+
 @pytest.mark.real
 def test_the_real_case_is_aligned_and_its_landmarks_come_closer(
     real_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -244,6 +244,7 @@ def _clear(out: Path) -> Path:
             found=", ".join(there),
             next="choose another folder with --out",
         )
+    out.mkdir(parents=True, exist_ok=True)
     write_json(out / _MARK, {"made by": "stainloom demo", "replaced by": "the next demo with this --out"})
     for old in mine:
         shutil.rmtree(old, ignore_errors=True)
