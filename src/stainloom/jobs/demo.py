@@ -164,7 +164,8 @@ def real(
     steps("Align", lambda: jobs.register(study, workers=workers, progress=progress))
     steps("Carry labels", lambda: jobs.transfer(study, workers=workers, progress=progress))
     steps("Normalize colours", lambda: jobs.normalize(study, workers=workers, progress=progress))
-    patches = PatchSettings(um_per_px=2.0)
+    # Normal lung is mostly air: windows of it hold less tissue than the usual least share.
+    patches = PatchSettings(um_per_px=2.0, least_tissue=0.0)
     steps("Export patches", lambda: jobs.export(study, patches, one_patient=True, workers=workers, progress=progress))
     settings = TrainSettings(most_passes=4_000, warmup_steps=30, threads=cores(), learn_epochs=200, patience_epochs=200)
     steps("Train on one half", lambda: jobs.train(study, settings, progress=progress))
