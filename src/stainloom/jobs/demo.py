@@ -167,7 +167,15 @@ def real(
     # Normal lung is mostly air: windows of it hold less tissue than the usual least share.
     patches = PatchSettings(um_per_px=2.0, least_tissue=0.0)
     steps("Export patches", lambda: jobs.export(study, patches, one_patient=True, workers=workers, progress=progress))
-    settings = TrainSettings(most_passes=4_000, warmup_steps=30, threads=cores(), learn_epochs=200, patience_epochs=200)
+    settings = TrainSettings(
+        most_passes=8_000,
+        epoch_samples=1_000,
+        cool_down=True,
+        rate=0.0003,
+        threads=cores(),
+        learn_epochs=200,
+        patience_epochs=200,
+    )
     steps("Train on one half", lambda: jobs.train(study, settings, progress=progress))
     steps("Predict", lambda: jobs.predict(study, PredictSettings(stride_px=14, threads=cores()), progress=progress))
     return _finish(steps, out, study, case, window)

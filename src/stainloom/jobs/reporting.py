@@ -110,16 +110,15 @@ def _scores(folder: StudyFolder, run: Any, alone: list[Any], progress: Progress)
     chance = float(matrices[0].sum(axis=1).max() / matrices[0].sum())
     weights = fused.weights.mean(axis=0)
     sentences = [
-        (
-            f"{len(indices)} windows of {patients} held-out patient{'s' if patients != 1 else ''}. The interval of a gain is "
-            "the 95 % range over patients drawn with replacement; with fewer than about ten patients it says little."
-        ),
+        f"{len(indices)} windows of the half that was not trained on."
+        if run.one_patient
+        else _held_out(len(indices), patients),
         "Mean weight of each stain in the fused network: "
         + ", ".join(f"{stain} {weight:.2f}" for stain, weight in zip(run.stains, weights, strict=True))
         + ". A weight says how strongly a stain's features were let through, not how much they decided.",
     ]
     section = Section(
-        "Held-out patients",
+        "The other half" if run.one_patient else "Held-out patients",
         tuple(sentences),
         (Table(("trained on", "right", "balanced over classes", "the fused run gains"), tuple(rows)),),
         (
@@ -139,6 +138,13 @@ def _scores(folder: StudyFolder, run: Any, alone: list[Any], progress: Progress)
         "mean_weights": {stain: float(w) for stain, w in zip(run.stains, weights, strict=True)},
     }
     return figures, section
+
+
+def _held_out(windows: int, patients: int) -> str:
+    return (
+        f"{windows} windows of {patients} held-out patient{'s' if patients != 1 else ''}. The interval of a gain is the 95 % "
+        "range over patients drawn with replacement; with fewer than about ten patients it says little."
+    )
 
 
 def _named(run: Any) -> str:

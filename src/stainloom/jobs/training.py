@@ -80,7 +80,12 @@ def train(
         )
     test = run.figures["test"]
     if test:
-        said += f"; on held-out patients {test['accuracy']:.1%} right, {test['balanced_accuracy']:.1%} balanced over classes"
+        where = (
+            "the other half of the only patient, which proves nothing about others,"
+            if run.one_patient
+            else "held-out patients"
+        )
+        said += f"; on {where} {test['accuracy']:.1%} right, {test['balanced_accuracy']:.1%} balanced over classes"
     return Outcome((f"runs/{id}",), {"run": id, **run.figures}, said)
 
 
