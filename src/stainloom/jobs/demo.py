@@ -101,7 +101,9 @@ def simulated(
     _align_to_export(steps, study, workers)
     # All threads for one training at a time: two trainings side by side fight for memory, and each ran at half its pace.
     settings = TrainSettings(
-        most_passes=60_000 if full else 8_000,
+        most_passes=60_000 if full else 7_000,
+        # 150 steps, the usual warm-up, are 9,600 samples: more than the short training has.
+        warmup_steps=150 if full else 60,
         epoch_samples=2_000,
         cool_down=True,
         seed=seed,
