@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import re
 import uuid
 from collections.abc import Generator, Iterator, Mapping, Sequence
@@ -17,7 +16,7 @@ from numpy.typing import NDArray
 
 from stainloom.errors import LabelError
 from stainloom.geometry import Points
-from stainloom.io.files import disk_errors, write_whole
+from stainloom.io.files import disk_errors, finite, no_constant, whole_number, write_whole
 
 MOST_BYTES = 256 << 20
 MOST_OBJECTS = 1_000_000
@@ -150,24 +149,7 @@ def _refused(path: Path, found: str, number: int | None) -> LabelError:
     )
 
 
-def _no_constant(name: str) -> Any:
-    raise ValueError(f"{name}, which is no number")
-
-
-def _finite(text: str) -> float:
-    value = float(text)
-    if not math.isfinite(value):
-        raise ValueError(f"{text[:40]}, a number too large")
-    return value
-
-
-def _whole_number(text: str) -> int:
-    if len(text) > 20:
-        raise ValueError(f"{text[:40]}, a number too large")
-    return int(text)
-
-
-_DECODER = json.JSONDecoder(parse_constant=_no_constant, parse_float=_finite, parse_int=_whole_number)
+_DECODER = json.JSONDecoder(parse_constant=no_constant, parse_float=finite, parse_int=whole_number)
 
 
 def _features(text: str) -> Iterator[tuple[Any, int, int]]:

@@ -277,9 +277,9 @@ def read_json(
         found = json.loads(
             text,
             object_pairs_hook=_object,
-            parse_constant=_no_constant,
-            parse_float=_finite,
-            parse_int=_whole_number,
+            parse_constant=no_constant,
+            parse_float=finite,
+            parse_int=whole_number,
         )
         if not isinstance(found, dict):
             raise ValueError(f"a {type(found).__name__}, not an object in braces")
@@ -306,18 +306,21 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return result
 
 
-def _no_constant(name: str) -> Any:
+def no_constant(name: str) -> Any:
+    """Refuses NaN and Infinity, which JSON does not know; for `json`'s parse_constant."""
     raise ValueError(f"{name}, which is no number")
 
 
-def _finite(text: str) -> float:
+def finite(text: str) -> float:
+    """A float that is one; for `json`'s parse_float."""
     value = float(text)
     if not math.isfinite(value):
         raise ValueError(f"{text[:40]}, a number too large")
     return value
 
 
-def _whole_number(text: str) -> int:
+def whole_number(text: str) -> int:
+    """An integer of bounded length; for `json`'s parse_int."""
     if len(text) > 20:
         raise ValueError(f"{text[:40]}, a number too large")
     return int(text)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,9 +34,7 @@ if TYPE_CHECKING:
     from stainloom.io.strokelog import LabelObject
 
 
-def paint_whole(
-    folder: StudyFolder, case: Case, after: NDArray[np.uint8], what: str, author: str, objects: Sequence[Any] = ()
-) -> str:
+def paint_whole(folder: StudyFolder, case: Case, after: NDArray[np.uint8], what: str, author: str) -> str:
     """Paint a whole raster as one stroke a class, and leave a snapshot."""
     with folder.hold(case.name):
         store = open_store(folder, case, author)
@@ -45,9 +43,6 @@ def paint_whole(
             for class_id in np.unique(after[after > 0]).tolist():
                 before = store.raster()
                 store.paint(box, before, np.where(after == class_id, after, before), what=what, class_id=class_id)
-            if objects:
-                now = store.raster()
-                store.paint(box, now, now, what=what, class_id=0, objects=objects)
             id: str = store.snapshot(folder.snapshot_path(case.name))
         finally:
             store.close()
