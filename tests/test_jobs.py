@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from stainloom import jobs
+from stainloom.case.warp import Warp
 from stainloom.errors import CaseError, LabelError, ModelError, PatchError
 from stainloom.io.arrays import read_arrays
 from stainloom.io.casefile import StudyFolder
@@ -111,7 +112,8 @@ def test_the_road_from_paint_to_maps_and_report(told_apart: Path) -> None:
     alone = jobs.train(study, TrainSettings(**{**vars(_TRAINING), "stains": ("VG",)}))
     assert trained.figures["test"]["accuracy"] > 0.8
     (case,) = jobs.held_out_cases(study)
-    jobs.predict(study, PredictSettings(stride_px=28), cases=[case])
+    settings = PredictSettings(stride_px=28)
+    jobs.predict(study, settings, cases=[case])
     folder = StudyFolder.open(study)
     (run_id,) = list_maps(folder.case_path(case) / "maps")
     assert run_id == trained.figures["run"]
@@ -133,10 +135,49 @@ def test_the_road_from_paint_to_maps_and_report(told_apart: Path) -> None:
         assert view.maps is not None
         assert set(view.maps.weights) == set(folder.study.stain_names)
         assert [stain.verdict for stain in view.stains] == ["reference", "good", "good", "good", "good"]
+        assert view.maps.realigned == ()
         assert view.labels is not None
         assert view.simulated
     finally:
         view.close()
+    _parts_add_up(folder, case, settings)
+    _what_changed_since_is_said(folder, case, settings)
+
+
+def _parts_add_up(folder: StudyFolder, case: str, settings: PredictSettings) -> None:
+    """Two boxes predicted after each other hold what one prediction of all holds there."""
+    parent = folder.case_path(case) / "maps"
+    (run_id,) = list_maps(parent)
+    whole = open_maps(parent / run_id).class_map.whole()
+    shutil.rmtree(parent / run_id)
+    left, right = (0.0, 0.0, 1100.0, 500.0), (0.0, 500.0, 1100.0, 700.0)
+    assert not jobs.predict(folder.path, settings, where="box", box_um=left, cases=[case]).problems
+    first = open_maps(parent / run_id).class_map.whole()
+    assert (first[:, : 450 // 28] > 0).any()
+    assert (first[:, 520 // 28 :] == 0).all()
+    assert not jobs.predict(folder.path, settings, where="box", box_um=right, cases=[case]).problems
+    both = open_maps(parent / run_id).class_map.whole()
+    assert np.array_equal(both[first > 0], first[first > 0])
+    assert np.array_equal(both[whole > 0], whole[whole > 0])
+    outside = jobs.predict(folder.path, settings, where="box", box_um=(5000, 5000, 50, 50), cases=[case])
+    assert "the box holds no window" in str(outside.problems[0])
+
+
+def _what_changed_since_is_said(folder: StudyFolder, case: str, settings: PredictSettings) -> None:
+    """Maps older than an alignment are called so, and raw colours never reach a network that learned normalized ones."""
+    current = folder.current_warp(case, "SMA")
+    assert current is not None
+    nudge = Warp.from_affine(np.array([[1.0, 0.0, 3.0], [0.0, 1.0, 0.0]]))
+    folder.save_warp(case, "SMA", current[0].then(nudge), current[1])
+    view = jobs.open_view(folder.path, case)
+    assert view.maps is not None
+    assert view.maps.realigned == ("SMA",)
+    view.close()
+    (folder.case_path(case) / "normalization" / "SMA.json").unlink()
+    (refused,) = jobs.predict(folder.path, settings, cases=[case]).problems
+    assert refused.stain == "SMA"
+    assert "is not normalized" in str(refused)
+    assert "stainloom normalize" in str(refused)
 
 
 def test_the_same_twice_gives_equal_bytes(told_apart: Path, simulated_study: Path) -> None:

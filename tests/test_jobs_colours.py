@@ -1,4 +1,4 @@
-"""Colours of stains whose dyes nobody named."""
+"""Colours of stains whose dyes nobody named, and slides too blurred to tell colours apart."""
 
 from __future__ import annotations
 
@@ -6,7 +6,16 @@ import json
 import shutil
 from pathlib import Path
 
+import cv2
+
 from stainloom import jobs
+from stainloom.geometry import Size, whole
+from stainloom.io.casefile import StudyFolder
+from stainloom.io.patchset import open_patchset
+from stainloom.io.tiff import write_pyramid
+from stainloom.io.tiles import TileCache
+from stainloom.jobs.opening import in_focus, open_stain
+from stainloom.stain.fit import NormalizeSettings
 
 
 def test_a_stain_without_dyes_keeps_its_colours_and_is_said(tiny_case: Path, tmp_path: Path) -> None:
@@ -21,3 +30,46 @@ def test_a_stain_without_dyes_keeps_its_colours_and_is_said(tiny_case: Path, tmp
     assert not outcome.problems
     assert all("names no dyes" in text for text in outcome.warnings)
     assert len(outcome.warnings) == len(content["stains"])
+
+
+def test_a_slide_out_of_focus_is_shown_and_kept_from_the_network(tiny_case: Path) -> None:
+    folder = StudyFolder.open(tiny_case)
+    assert not any("focus" in text for text in jobs.normalize(tiny_case, workers=1).warnings)
+    _blur(folder, "S02", "SMA", um=4.0)
+    outcome = jobs.normalize(tiny_case, workers=1)
+    assert [text for text in outcome.warnings if "focus" in text] == [
+        "S02, SMA: Out of focus: it is shown, but no network sees it. Scan the slide again"
+    ]
+    view = jobs.open_view(tiny_case, "S02")
+    blurred = next(stain for stain in view.stains if stain.name == "SMA")
+    assert blurred.aligned is not None
+    assert blurred.verdict == "check"
+    assert blurred.message.startswith("Out of focus")
+    view.close()
+    exported = jobs.export(tiny_case, workers=1)
+    patches = open_patchset(folder.patchset_path(exported.figures["patchset"]))
+    there = patches.present[:, patches.stain_names.index("SMA")]
+    assert not there[patches.cases == "S02"].any()
+    assert there[patches.cases == "S01"].all()
+    assert any(text.startswith("S02, SMA: check, is treated as missing. Out of focus") for text in exported.warnings)
+    assert not any("focus" in text for text in jobs.normalize(tiny_case, NormalizeSettings(least_detail=0)).warnings)
+    assert in_focus(folder, folder.case("S02"), "SMA")
+
+
+def test_a_reference_out_of_focus_is_said_and_used(tiny_case: Path) -> None:
+    folder = StudyFolder.open(tiny_case)
+    _blur(folder, "S02", "HE", um=4.0)
+    said = [text for text in jobs.normalize(tiny_case, workers=1).warnings if "focus" in text]
+    assert said == ["S02, HE: Out of focus, and used all the same, since all else lies on it. Scan the slide again"]
+    view = jobs.open_view(tiny_case, "S02")
+    assert view.stains[0].verdict == "reference"
+    view.close()
+
+
+def _blur(folder: StudyFolder, case: str, stain: str, um: float) -> None:
+    found = folder.case(case)
+    with open_stain(folder, found, stain, TileCache()) as slide:
+        scale = slide.um_per_px[0]
+        pixels = cv2.GaussianBlur(slide.read(0, whole(slide.levels[0])), (0, 0), um / scale[0])
+    file = folder.slide_path(found, found.slide(stain))
+    write_pyramid(file, Size(*pixels.shape[:2]), scale, lambda box: pixels[box.row : box.row_end])

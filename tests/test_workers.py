@@ -30,7 +30,12 @@ def _threads(task: int, progress: Progress) -> int:
 def test_results_come_in_order_and_one_failure_stops_nobody(workers: int) -> None:
     seen: list[float] = []
     results = list(
-        over(list(range(6)), _square, workers=workers, progress=lambda done, total, what: seen.append(done / total))
+        over(
+            list(range(6)),
+            _square,
+            workers=workers,
+            progress=lambda done, total, what, slide="": seen.append(done / total),
+        )
     )
     assert [task for task, _ in results] == list(range(6))
     assert [value[0] for task, value in results if task != 3] == [0, 1, 4, 16, 25]
@@ -46,7 +51,7 @@ def test_results_come_in_order_and_one_failure_stops_nobody(workers: int) -> Non
 
 @pytest.mark.parametrize("workers", [1, 2])
 def test_a_cancel_ends_it(workers: int) -> None:
-    def stop(done: float, total: float, what: str) -> None:
+    def stop(done: float, total: float, what: str, slide: str = "") -> None:
         if done > 0:
             raise Cancelled
 

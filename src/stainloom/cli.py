@@ -115,13 +115,13 @@ class Control:
     def watch(self, progress: Progress, *, pauses: bool = True) -> Progress:
         """A progress callable that also cancels, and pauses unless the job does so itself."""
 
-        def watched(done: float, total: float, what: str) -> None:
+        def watched(done: float, total: float, what: str, slide: str = "") -> None:
             if pauses and self.state() == "pause":
-                progress(done, total, "paused")
+                progress(done, total, "paused", slide)
                 self._go.wait()
             if self._cancel.is_set():
                 raise Cancelled
-            progress(done, total, what)
+            progress(done, total, what, slide)
 
         return watched
 
@@ -142,11 +142,11 @@ class _Lines:
     def start(self, title: str) -> None:
         self._write("start", job=title, version=__version__, process=os.getpid())
 
-    def progress(self, done: float, total: float, what: str) -> None:
+    def progress(self, done: float, total: float, what: str, slide: str = "") -> None:
         now = time.monotonic()
         if now - self._last >= _REPORT_S or done >= total:
             self._last = now
-            self._write("progress", done=done, total=total, what=what)
+            self._write("progress", done=done, total=total, what=what, slide=slide or None)
 
     def warning(self, text: str) -> None:
         self._write("warning", text=text)
@@ -177,7 +177,7 @@ class _Terminal:
     def start(self, title: str) -> None:
         """The bar says it."""
 
-    def progress(self, done: float, total: float, what: str) -> None:
+    def progress(self, done: float, total: float, what: str, slide: str = "") -> None:
         if not sys.stderr.isatty():
             return
         if self._bar is None:
@@ -185,7 +185,7 @@ class _Terminal:
         now = time.monotonic()
         if now - self._last >= _REPORT_S or done >= total:
             self._last = now
-            self._bar.set_description_str(what, refresh=False)
+            self._bar.set_description_str(f"{slide}: {what}" if slide else what, refresh=False)
             self._bar.n = min(1.0, done / total) if total > 0 else 1.0
             self._bar.refresh()
 

@@ -40,7 +40,8 @@ def over(
     Parameters
     ----------
     tasks
-        What to work on; small, picklable (paths and names, never pixels).
+        What to work on; small, picklable (paths and names, never pixels). The `slide` of a task, where it has one, is
+        what the bar says is being worked on.
     work
         A function of a module, `work(task, progress) -> result`.
     workers
@@ -68,7 +69,7 @@ def _here(
     tasks: Sequence[Task], work: Work[Task, Result], progress: Progress
 ) -> Iterator[tuple[Task, Result | StainloomError]]:
     for number, task in enumerate(tasks):
-        share = part(progress, number / len(tasks), (number + 1) / len(tasks))
+        share = part(progress, number / len(tasks), (number + 1) / len(tasks), _slide_of(task))
         try:
             with threadpool_limits(1):
                 result: Result | StainloomError = work(task, share)
@@ -84,7 +85,7 @@ def _apart(
     context = multiprocessing.get_context("spawn")
     stop, news = context.Event(), context.Queue()
     shares = [0.0] * len(tasks)
-    what = ""
+    what = slide = ""
     pool = ProcessPoolExecutor(count, mp_context=context, initializer=_begin, initargs=(stop, news))
     running: dict[int, Future[Result]] = {}
     try:
@@ -96,10 +97,12 @@ def _apart(
             future = running.pop(number)
             while not future.done():
                 wait([future, *running.values()], timeout=_POLL_S, return_when=FIRST_COMPLETED)
-                what = _drain(news, shares) or what
-                progress(sum(shares), len(tasks), what)
+                latest = _drain(news, shares)
+                if latest is not None:
+                    what, slide = latest[1], _slide_of(tasks[latest[0]])
+                progress(sum(shares), len(tasks), what, slide)
             shares[number] = 1.0
-            progress(sum(shares), len(tasks), what)
+            progress(sum(shares), len(tasks), what, slide)
             try:
                 result: Result | StainloomError = future.result()
             except StainloomError as error:
@@ -118,14 +121,20 @@ def _apart(
         news.join_thread()
 
 
-def _drain(news: Any, shares: list[float]) -> str:
-    what = ""
+def _slide_of(task: object) -> str:
+    return str(getattr(task, "slide", ""))
+
+
+def _drain(news: Any, shares: list[float]) -> tuple[int, str] | None:
+    """Take what the processes said; the number of the task that spoke last, and its words."""
+    latest = None
     while True:
         try:
             number, share, what = news.get_nowait()
         except Empty:
-            return what
+            return latest
         shares[number] = max(shares[number], share)
+        latest = (number, what)
 
 
 _stop: Any = None
@@ -150,7 +159,7 @@ def _end_with(sentinel: int) -> None:
 
 
 def _run(work: Work[Task, Result], task: Task, number: int) -> Result:
-    def tell(done: float, total: float, what: str) -> None:
+    def tell(done: float, total: float, what: str, slide: str = "") -> None:
         if _stop.is_set():
             raise Cancelled
         _news.put((number, min(1.0, done / total) if total > 0 else 1.0, what))

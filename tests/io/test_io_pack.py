@@ -73,7 +73,7 @@ def content(path: Path) -> dict[str, bytes]:
 def test_a_packed_study_needs_nothing_else(folder: StudyFolder, tmp_path: Path, config: Path) -> None:
     before = {name: data(folder, name) for name in ("c1", "c2")}
     calls: list[float] = []
-    changed = folder.pack(lambda done, total, what: calls.append(done / total))
+    changed = folder.pack(lambda done, total, what, slide="": calls.append(done / total))
     assert [case.name for case in changed] == ["c1", "c2"]
     assert calls == sorted(calls)
     assert calls[-1] == 1

@@ -187,7 +187,7 @@ def test_the_fingerprint_is_size_and_ends(tmp_path: Path) -> None:
     assert mark.ends_sha256 == hashlib.sha256(data[:mib] + data[-mib:]).hexdigest()
     assert mark.sha256 is None
     told: list[tuple[float, float]] = []
-    full = fingerprint(path, full=True, progress=lambda done, total, _: told.append((done, total)))
+    full = fingerprint(path, full=True, progress=lambda done, total, what, slide="": told.append((done, total)))
     assert full.sha256 == hashlib.sha256(data).hexdigest()
     assert told[-1] == (len(data), len(data))
     path.write_bytes(data[:mib] + b"x" + data[mib + 1 :])
@@ -197,7 +197,7 @@ def test_the_fingerprint_is_size_and_ends(tmp_path: Path) -> None:
     path.write_bytes(b"tiny")
     assert fingerprint(path).ends_sha256 == hashlib.sha256(b"tinytiny").hexdigest()
 
-    def cancelled(done: float, total: float, what: str) -> None:
+    def cancelled(done: float, total: float, what: str, slide: str = "") -> None:
         raise Cancelled
 
     with pytest.raises(Cancelled):

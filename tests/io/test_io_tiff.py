@@ -136,7 +136,7 @@ def test_nothing_half_written_is_left(tmp_path: Path) -> None:
     old = tmp_path / "a.tif"
     old.write_bytes(b"what was there")
 
-    def cancelled(done: float, total: float, what: str) -> None:
+    def cancelled(done: float, total: float, what: str, slide: str = "") -> None:
         raise Cancelled
 
     def broken(box: Box) -> Pixels:
@@ -171,7 +171,9 @@ def test_wrong_requests_are_refused(tmp_path: Path, wrong: dict[str, int]) -> No
 
 def test_progress_reaches_its_total(tmp_path: Path) -> None:
     told: list[tuple[float, float]] = []
-    write(tmp_path / "a.tif", picture(300, 300), progress=lambda done, total, _: told.append((done, total)))
+    write(
+        tmp_path / "a.tif", picture(300, 300), progress=lambda done, total, what, slide="": told.append((done, total))
+    )
     assert told[0] == (0, 300)
     assert told[-1] == (300, 300)
 

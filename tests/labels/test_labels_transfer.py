@@ -73,7 +73,7 @@ def test_boxes_do_not_show_and_cancel_is_heard() -> None:
     assert seen == [(n, 4) for n in range(5)]
     np.testing.assert_array_equal(carry_labels(raster, 8.0, warp, (2000, 2000), 2.0), large[:1000, :1000])
 
-    def cancel(done: float, total: float, what: str) -> None:
+    def cancel(done: float, total: float, what: str, slide: str = "") -> None:
         raise Cancelled
 
     with pytest.raises(Cancelled):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from stainloom.errors import ModelError
-from stainloom.model.dataset import Patches, Samples, Scaling, blank, fit_scaling
+from stainloom.model.dataset import Patches, Samples, Scaling, blank, drop_stains, fit_scaling
 
 
 def test_the_fake_keeps_the_protocol(make_patches):
@@ -20,6 +20,22 @@ def test_what_is_blank():
     patches[3, ..., 0] = 200  # coloured, though bright in two channels
     patches[4] = 234
     assert blank(patches)[:, 0].tolist() == [True, True, False, False, False]
+
+
+def test_one_stain_of_a_share_of_the_samples_is_dropped_and_never_the_only_one():
+    present = np.ones((4000, 3), np.bool_)
+    present[:1000, 1:] = False
+    before = present.copy()
+    left = drop_stains(present, 0.3, np.random.default_rng(1))
+    assert np.array_equal(present, before)
+    assert np.array_equal(left[:1000], present[:1000])
+    lost = present[1000:] & ~left[1000:]
+    assert set(lost.sum(axis=1).tolist()) == {0, 1}
+    # 3,000 samples: five standard errors of 0.3 are 0.042, of a third of it 0.028.
+    assert abs(lost.any(axis=1).mean() - 0.3) < 0.042
+    assert np.abs(lost.mean(axis=0) - 0.1).max() < 0.028
+    assert np.array_equal(left, drop_stains(present, 0.3, np.random.default_rng(1)))
+    assert np.array_equal(present, drop_stains(present, 0.0, np.random.default_rng(1)))
 
 
 def test_scaling_gives_zero_mean_and_unit_spread_per_stain_and_channel(make_patches):

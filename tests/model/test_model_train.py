@@ -139,7 +139,7 @@ def test_cancelled_within_an_epoch_it_goes_on_bit_for_bit(make_patches):
 def test_a_cancel_by_the_bar_keeps_the_state_too(make_patches):
     kept = []
 
-    def stop_at_half(done, total, what):
+    def stop_at_half(done, total, what, slide=""):
         if done / total > 0.5:
             raise Cancelled
 
@@ -157,7 +157,7 @@ def test_a_pause_keeps_the_state_waits_and_changes_nothing(make_patches):
         settings,
         save_state=kept.append,
         control=lambda: next(asked),
-        progress=lambda done, total, what: said.append(what),
+        progress=lambda done, total, what, slide="": said.append(what),
     )
     assert said.count("paused") == 3
     assert len(kept) == 1

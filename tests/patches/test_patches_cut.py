@@ -94,11 +94,11 @@ def test_regions_stay_small(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_it_reports_and_can_be_stopped() -> None:
     seen: list[float] = []
-    list(cut_patches(ALIGNED, WINDOWS, progress=lambda done, total, what: seen.append(done / total)))
+    list(cut_patches(ALIGNED, WINDOWS, progress=lambda done, total, what, slide="": seen.append(done / total)))
     assert seen == sorted(seen)
     assert seen[-1] == 1
 
-    def stop(done: float, total: float, what: str) -> None:
+    def stop(done: float, total: float, what: str, slide: str = "") -> None:
         raise Cancelled
 
     with pytest.raises(Cancelled):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 from napari.components import ViewerModel
@@ -70,7 +72,7 @@ def test_layers_are_named_for_people_and_only_the_reference_is_shown(renderer):
     viewer, layers = opened(small_case(), renderer)
     assert [layer.name for layer in viewer.layers] == [
         *NAMES,
-        "Checkerboard of all stains",
+        "Checkerboard of aligned stains",
         "Lesions",
         "Predicted class",
         *(f"Weight of {name}" for name in NAMES),
@@ -111,9 +113,30 @@ def test_a_doubtful_stain_says_so_in_its_name_and_the_legend(renderer, verdict):
     assert layers.stains["AB-PAS"].name == f"AB-PAS ({verdict.upper()})"
     assert legend(view, Shown(stains=("AB-PAS",))).notes[0].startswith("AB-PAS: ")
     assert not any(note.startswith("AB-PAS") for note in legend(view, Shown(stains=("HE",))).notes)
-    assert legend(view, Shown(checkerboard=True)).notes[0].startswith("AB-PAS: ")
     lines = {line.name: line.verdict for line in legend(view, Shown()).stains}
     assert lines["AB-PAS"] == verdict
+
+
+@pytest.mark.parametrize(
+    ("verdict", "shown"), [("good", True), ("check", True), ("failed", False), ("not aligned", False)]
+)
+def test_the_checkerboard_shows_no_stain_that_does_not_lie_on_the_reference(renderer, verdict, shown):
+    view = small_case(("reference", verdict, "good", "good", "good"))
+    _, layers = opened(view, renderer)
+    board = np.asarray(layers.checkerboard.data[-1])
+    assert (180 in np.unique(board)) is shown  # the flat grey of AB-PAS
+    said = legend(view, Shown(checkerboard=True))
+    assert next(line for line in said.stains if line.name == "AB-PAS").shown is shown
+    assert any(note.startswith("AB-PAS: ") for note in said.notes) is (verdict == "check")
+
+
+def test_maps_older_than_an_alignment_say_so_where_they_are_shown(renderer):
+    view = small_case()
+    old = dataclasses.replace(view, maps=dataclasses.replace(view.maps, realigned=("SMA", "VG")))
+    notes = legend(old, Shown(predicted=True)).notes
+    assert "Predicted before SMA, VG was aligned anew: predict again" in notes
+    assert not any("predict again" in note for note in legend(old, Shown(stains=("HE",))).notes)
+    assert not any("predict again" in note for note in legend(view, Shown(predicted=True)).notes)
 
 
 @pytest.mark.parametrize("verdict", ["missing", "left out"])

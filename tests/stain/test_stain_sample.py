@@ -1,5 +1,6 @@
 """Samples of tissue from slides."""
 
+import cv2
 import numpy as np
 import pytest
 
@@ -43,7 +44,7 @@ def slide() -> Watched:
 
 def test_only_tissue_is_sampled_in_small_reads(slide: Watched) -> None:
     slide.largest_px = 0
-    pixels = sample_tissue(slide, SETTINGS)
+    pixels = sample_tissue(slide, SETTINGS).pixels
     assert pixels.shape == (5_000, 3)
     assert slide.largest_px <= 64 * 64
     # at the rim the mask, four um coarse, may hold a little glass
@@ -51,9 +52,27 @@ def test_only_tissue_is_sampled_in_small_reads(slide: Watched) -> None:
 
 
 def test_the_same_seed_gives_the_same_pixels(slide: Watched) -> None:
-    first = sample_tissue(slide, SETTINGS)
-    assert np.array_equal(first, sample_tissue(slide, SETTINGS))
-    assert not np.array_equal(first, sample_tissue(slide, NormalizeSettings(sample_px=5_000, seed=1)))
+    first, again = sample_tissue(slide, SETTINGS), sample_tissue(slide, SETTINGS)
+    assert np.array_equal(first.pixels, again.pixels)
+    assert first.detail == again.detail
+    assert not np.array_equal(first.pixels, sample_tissue(slide, NormalizeSettings(sample_px=5_000, seed=1)).pixels)
+
+
+@pytest.mark.parametrize("um_per_px", [0.5, 1.0])
+def test_a_blurred_slide_has_less_detail_whatever_its_scale_and_dye(um_per_px: float) -> None:
+    rng = np.random.default_rng(3)
+    texture = cv2.resize(
+        rng.random((500, 500)), None, fx=2 / um_per_px, fy=2 / um_per_px, interpolation=cv2.INTER_CUBIC
+    )
+
+    def slide(blur_um: float, strength: float) -> ArrayPyramid:
+        dyed = texture if blur_um == 0 else cv2.GaussianBlur(texture, (0, 0), blur_um / um_per_px)
+        amounts = np.dstack([0.2 + strength * dyed, 0.1 + 0 * dyed])
+        return ArrayPyramid(colour(amounts @ unit([dye.direction for dye in HE.dyes]), GLASS), um_per_px)
+
+    sharp = sample_tissue(slide(0, 0.6), SETTINGS).detail
+    assert sample_tissue(slide(0, 0.3), SETTINGS).detail == pytest.approx(sharp, rel=0.15)
+    assert sample_tissue(slide(2.5, 0.6), SETTINGS).detail < 0.4 * sharp
 
 
 def test_a_slide_is_fitted_with_its_own_glass(slide: Watched) -> None:
@@ -70,7 +89,7 @@ def test_an_empty_slide_is_refused() -> None:
 
 
 def test_it_can_be_stopped(slide: Watched) -> None:
-    def stop(done: float, total: float, what: str) -> None:
+    def stop(done: float, total: float, what: str, slide: str = "") -> None:
         raise Cancelled
 
     with pytest.raises(Cancelled):

@@ -20,6 +20,9 @@ Verdict = Literal["reference", "good", "check", "failed", "not aligned", "left o
 
 VERDICTS: tuple[Verdict, ...] = get_args(Verdict)
 
+USABLE: tuple[Verdict, ...] = ("reference", "good", "check")
+"""Verdicts of stains whose pixels are used; the others are missing to jobs, and never shown as aligned."""
+
 
 def _nothing_to_close() -> None:
     """For a case that holds no file."""
@@ -54,6 +57,11 @@ class StainView:
             raise ValueError(f"a stain without a slide cannot be {self.verdict}: {self.name}")
 
     @property
+    def usable(self) -> bool:
+        """Whether its pixels lie on the reference, so that they may be shown beside the others' as aligned."""
+        return self.verdict in USABLE
+
+    @property
     def trusted(self) -> bool:
         """Whether it may be shown without a word of caution."""
         return self.verdict in ("reference", "good")
@@ -79,6 +87,8 @@ class MapsView:
         By stain: (rows, cols) float32, 0 to 1: how much the network attended to that stain.
     classes
         The classes of the run.
+    realigned
+        Stains that were aligned anew since: their part in these maps lies where they lay then.
     """
 
     run: str
@@ -88,6 +98,7 @@ class MapsView:
     probabilities: NDArray[Any]
     weights: Mapping[str, NDArray[np.float32]]
     classes: tuple[LesionClass, ...]
+    realigned: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         shape = self.class_map.shape

@@ -12,6 +12,7 @@ from stainloom.io.casefile import StudyFolder
 from stainloom.io.tiles import TileCache
 from stainloom.jobs.opening import (
     CACHE_BYTES,
+    OUT_OF_FOCUS,
     chosen_cases,
     chosen_stains,
     open_stain,
@@ -22,6 +23,8 @@ from stainloom.workers import over
 
 if TYPE_CHECKING:
     from stainloom.stain.fit import NormalizeSettings
+
+_NEEDED_SHARP = "Out of focus, and used all the same, since all else lies on it. Scan the slide again"
 
 
 def normalize(
@@ -53,6 +56,7 @@ def normalize(
         if stain in case.slides and stain not in case.left_out
     ]
     fits: dict[str, dict[str, Any]] = {}
+    doubts: dict[tuple[str, str], list[str]] = {}
     problems, changed = [], []
     warnings = [
         f"{stain}: the study names no dyes of it, so its colours stay as scanned"
@@ -64,14 +68,28 @@ def normalize(
             problems.append(result)
             continue
         fits.setdefault(task.stain, {})[task.case] = result
-        warnings += [f"{task.case}, {task.stain}: {text}" for text in result.warnings]
+        for text in result.warnings:
+            doubts.setdefault((task.stain, text), []).append(task.case)
+    warnings += [_doubt(stain, text, names, len(fits[stain])) for (stain, text), names in doubts.items()]
     for stain, by_case in fits.items():
         target = _look(folder, stain, set(by_case)) or reference_fit(list(by_case.values()))
         for name, fit in by_case.items():
-            folder.save_normalization(name, stain, Normalization(fit, target).as_dict())
+            sharp = fit.detail >= chosen.least_detail * target.detail
+            if not sharp:
+                warnings.append(
+                    f"{name}, {stain}: {_NEEDED_SHARP if stain == folder.study.reference else OUT_OF_FOCUS}"
+                )
+            folder.save_normalization(name, stain, Normalization(fit, target, sharp).as_dict())
             changed.append(f"cases/{name}/normalization/{stain}.json")
     text = f"Colours of {len(changed)} slides brought to the study's look"
     return Outcome(tuple(changed), {"slides": len(changed)}, text, tuple(warnings), tuple(problems))
+
+
+def _doubt(stain: str, text: str, names: Sequence[str], fitted: int) -> str:
+    """One sentence for all slides of a stain of which the same is to be said."""
+    where = names[0] if len(names) == 1 else f"{len(names)} of {fitted} cases"
+    more = f" ({', '.join(names)})" if 1 < len(names) <= 5 else ""
+    return f"{stain}, {where}{more}: {text}"
 
 
 def _as_scanned(folder: StudyFolder, cases: Sequence[Case], stains: Sequence[str]) -> Outcome:

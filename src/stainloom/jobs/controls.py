@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +15,67 @@ from stainloom.case.warp import Warp
 from stainloom.errors import LabelError
 from stainloom.io.casefile import StudyFolder
 from stainloom.jobs.opening import read_snapshot
+
+SINGLE_LEAST, SINGLE_MOST = 0.35, 0.75
+"""Accuracy of the best single stain on a *realistic* study: below, the stains show too little; above, one says it all."""
+
+_LOST_LEAST = 0.5
+_CHANCE_POINTS = 0.05
+
+
+@dataclass(frozen=True)
+class Check:
+    """What one control says: whether it holds, and in words with its figures."""
+
+    name: str
+    holds: bool
+    text: str
+
+
+def judge(
+    fused: float, alone: Mapping[str, float], shifted: float, shuffled: float, chance: float, *, realistic: bool = True
+) -> tuple[Check, ...]:
+    """Whether fusing gained for the right reason.
+
+    Parameters
+    ----------
+    fused
+        Accuracy on held-out patients of the network of all stains; the other figures are of the same windows.
+    alone
+        Of each single stain's network.
+    shifted
+        Of a network trained and tested on stains shifted against each other.
+    shuffled
+        Of a network trained on labels in random order.
+    chance
+        Share of the largest class.
+    realistic
+        Whether the study is; of others no accuracy of a single stain is asked.
+    """
+    best = max(alone, key=lambda stain: alone[stain])
+    gain, lost = fused - alone[best], fused - shifted
+    checks = [
+        Check("fused", gain > 0, f"all stains {fused:.1%}, best single stain ({best}) {alone[best]:.1%}"),
+        Check(
+            "shifted stains",
+            gain > 0 and lost >= _LOST_LEAST * gain,
+            f"{shifted:.1%}: loses {100 * lost:.1f} points where fusing gained {100 * gain:.1f}; half is asked",
+        ),
+        Check(
+            "shuffled labels",
+            shuffled <= chance + _CHANCE_POINTS,
+            f"{shuffled:.1%} where guessing the largest class gives {chance:.1%}",
+        ),
+    ]
+    if realistic:
+        checks.append(
+            Check(
+                "best single stain",
+                SINGLE_LEAST <= alone[best] <= SINGLE_MOST,
+                f"{best} {alone[best]:.1%}; {SINGLE_LEAST:.0%} to {SINGLE_MOST:.0%} is asked of a realistic study",
+            )
+        )
+    return tuple(checks)
 
 
 def _link_slide(source: str, target: str) -> None:

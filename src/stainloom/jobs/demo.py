@@ -8,7 +8,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib.resources import as_file
 from pathlib import Path
@@ -18,7 +18,7 @@ from stainloom import jobs
 from stainloom.errors import CaseError, ModelError, StainloomError
 from stainloom.io.casefile import StudyFolder
 from stainloom.io.files import read_json, write_json
-from stainloom.jobs.controls import shift_stains
+from stainloom.jobs.controls import Check, judge, shift_stains
 from stainloom.progress import Progress, part, silent
 from stainloom.workers import cores
 
@@ -29,6 +29,7 @@ Tell = Callable[[str], None]
 
 _SCREENSHOT_S = 300
 _MARK = "demo.json"
+_FUSED, _SHIFTED, _SHUFFLED = "all stains", "shifted stains (control)", "shuffled labels (control)"
 
 
 class _Steps:
@@ -101,7 +102,7 @@ def simulated(
     _align_to_export(steps, study, workers)
     # All threads for one training at a time: two trainings side by side fight for memory, and each ran at half its pace.
     settings = TrainSettings(
-        most_passes=60_000 if full else 7_000,
+        most_passes=20_000 if full else 7_000,
         # 150 steps, the usual warm-up, are 9,600 samples: more than the short training has.
         warmup_steps=150 if full else 60,
         epoch_samples=2_000,
@@ -112,14 +113,14 @@ def simulated(
         patience_epochs=200,
     )
     stains = StudyFolder.open(study).study.stain_names
-    tasks = [_Training(study, "all stains", settings)]
-    tasks += [_Training(study, f"{name} alone", replace(settings, stains=(name,))) for name in stains]
+    tasks = [_Training(study, _FUSED, settings)]
+    tasks += [_Training(study, _alone(name), replace(settings, stains=(name,))) for name in stains]
     if full:
         shifted = out / "study.shifted"
         steps("Shift stains (control)", lambda: _shift(study, shifted, workers, progress))
         tasks[1:1] = [
-            _Training(shifted, "shifted stains (control)", settings, control=True),
-            _Training(study, "shuffled labels (control)", replace(settings, control="shuffled labels"), control=True),
+            _Training(shifted, _SHIFTED, settings, control=True),
+            _Training(study, _SHUFFLED, replace(settings, control="shuffled labels"), control=True),
         ]
     steps("Train", lambda: _train_all(tasks, progress))
     case = _test_case(study)
@@ -127,7 +128,11 @@ def simulated(
         "Predict",
         lambda: jobs.predict(study, PredictSettings(stride_px=28, threads=cores()), cases=[case], progress=progress),
     )
-    return _finish(steps, out, study, case, window)
+    return _finish(steps, out, study, case, window, stains if full else ())
+
+
+def _alone(stain: str) -> str:
+    return f"{stain} alone"
 
 
 def real(
@@ -229,8 +234,42 @@ def _align_to_export(steps: _Steps, study: Path, workers: int | None) -> None:
     steps("Export patches", lambda: jobs.export(study, workers=workers, progress=progress))
 
 
-def _finish(steps: _Steps, out: Path, study: Path, case: str, window: bool) -> jobs.Outcome:
+def _controls(figures: Mapping[str, Any], stains: Sequence[str]) -> jobs.Outcome:
+    """What the controls say about the gain of fusing, from the figures of the training and the report."""
+    trained, reported = figures["Train"], figures["Report"]
+
+    def right(title: str) -> float:
+        # A training that learned nothing guesses.
+        return float(trained[title].get("test", {}).get("accuracy", reported["chance"]))
+
+    checks = judge(
+        right(_FUSED),
+        {stain: right(_alone(stain)) for stain in stains},
+        right(_SHIFTED),
+        right(_SHUFFLED),
+        reported["chance"],
+    )
+    lowest = {name: gain["low"] for name, gain in reported["gains"].items()}
+    nearest = min(lowest, key=lambda name: lowest[name])
+    checks += (
+        Check(
+            "95 % interval of each gain",
+            lowest[nearest] > 0,
+            f"lowest bound {100 * lowest[nearest]:+.1f} points, against {nearest}; above 0 is asked",
+        ),
+    )
+    lines = [f"{'holds' if check.holds else 'DOES NOT HOLD'}: {check.name}, {check.text}" for check in checks]
+    return jobs.Outcome(
+        (), {check.name: {"holds": check.holds, "text": check.text} for check in checks}, "\n".join(lines)
+    )
+
+
+def _finish(
+    steps: _Steps, out: Path, study: Path, case: str, window: bool, controls_of: Sequence[str] = ()
+) -> jobs.Outcome:
     steps("Report", lambda: jobs.report(study, cases=[case], progress=steps.progress))
+    if controls_of:
+        steps("Controls", lambda: _controls(steps.figures, controls_of))
     report = out / "report.html"
     shutil.copyfile(_latest_report(study), report)
     shots = out / "screenshots"

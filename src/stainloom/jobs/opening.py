@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from stainloom.case.aligned import AlignedCase, AlignedStain
 from stainloom.case.case import Case
-from stainloom.case.view import Verdict
+from stainloom.case.view import USABLE, Verdict
 from stainloom.errors import CaseError, LabelError
 from stainloom.geometry import size_at
 from stainloom.io.casefile import StudyFolder
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from stainloom.io.slides import OpenedSlide
     from stainloom.io.snapshot import Labels
     from stainloom.io.strokes import LabelStore
+    from stainloom.stain.normalize import Normalization
 
 CACHE_BYTES = 256 * 2**20
 """Decoded tiles that a job keeps."""
@@ -41,6 +42,10 @@ def open_stain(folder: StudyFolder, case: Case, stain: str, cache: TileCache) ->
     return open_slide(folder.slide_path(case, slide), cache=cache, um_per_px=slide.um_per_px, stain=stain)
 
 
+OUT_OF_FOCUS = "Out of focus: it is shown, but no network sees it. Scan the slide again"
+"""What is said of a stain that is too blurred; see `NormalizeSettings.least_detail`."""
+
+
 def verdict_of(folder: StudyFolder, case: Case, stain: str) -> tuple[Verdict, str]:
     """How far a stain's place can be trusted, and what that means in words."""
     if stain not in case.slides:
@@ -55,10 +60,19 @@ def verdict_of(folder: StudyFolder, case: Case, stain: str) -> tuple[Verdict, st
     quality = found[1]
     verdict = quality.get("verdict")
     known: Verdict = verdict if verdict in ("good", "failed") else "check"
-    return known, str(quality.get("message", ""))
+    message = str(quality.get("message", ""))
+    if known != "failed" and not in_focus(folder, case, stain):
+        return "check", OUT_OF_FOCUS if known == "good" else f"{OUT_OF_FOCUS}. {message}"
+    return known, message
 
 
-def colour_of(folder: StudyFolder, case: Case, stain: str) -> Callable[[Any], Any] | None:
+def in_focus(folder: StudyFolder, case: Case, stain: str) -> bool:
+    """Whether a slide is sharp enough for a network; True where nobody looked yet, and of the reference, which all needs."""
+    colour = None if stain == folder.study.reference else colour_of(folder, case, stain)
+    return colour is None or colour.in_focus
+
+
+def colour_of(folder: StudyFolder, case: Case, stain: str) -> Normalization | None:
     from stainloom.stain.normalize import Normalization
 
     stored = folder.normalization(case.name, stain)
@@ -68,12 +82,12 @@ def colour_of(folder: StudyFolder, case: Case, stain: str) -> Callable[[Any], An
 def open_aligned(
     folder: StudyFolder, case: Case, cache: TileCache, *, normalized: bool = True
 ) -> tuple[AlignedCase, list[OpenedSlide]]:
-    """All stains of a case that can be trusted on the reference grid; those that cannot are None."""
+    """All stains of a case that a network may see, on the reference grid; those that it may not are None."""
     opened: list[OpenedSlide] = []
     stains: list[AlignedStain | None] = []
     for stain in folder.study.stain_names:
         verdict, _ = verdict_of(folder, case, stain)
-        if verdict not in ("reference", "good", "check"):
+        if verdict not in USABLE or not in_focus(folder, case, stain):
             stains.append(None)
             continue
         pyramid = open_stain(folder, case, stain, cache)
@@ -100,7 +114,11 @@ def cautions(folder: StudyFolder, case: Case) -> list[str]:
     for stain in folder.study.moving:
         verdict, message = verdict_of(folder, case, stain)
         if verdict not in ("good", "left out"):
-            use = "is used all the same" if verdict == "check" else "is treated as missing"
+            use = (
+                "is used all the same"
+                if verdict == "check" and in_focus(folder, case, stain)
+                else "is treated as missing"
+            )
             said.append(f"{case.name}, {stain}: {verdict}, {use}. {message}".rstrip())
     return said
 

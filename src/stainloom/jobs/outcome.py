@@ -5,12 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from stainloom.errors import StainloomError
-
-if TYPE_CHECKING:
-    pass
 
 
 @dataclass(frozen=True)
@@ -40,10 +37,15 @@ class Outcome:
 
 @dataclass(frozen=True)
 class SlideTask:
-    """Work on one slide of one case."""
+    """Work on one slide of one case, or on all of them where no stain is named."""
 
     study: Path
     case: str
     stain: str
     settings: Any = None
     refine: bool = False
+
+    @property
+    def slide(self) -> str:
+        """Case and stain, as a progress bar names them."""
+        return f"{self.case} {self.stain}".rstrip()

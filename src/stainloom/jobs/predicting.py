@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -11,8 +12,9 @@ from numpy.typing import NDArray
 
 from stainloom.case.aligned import AlignedCase
 from stainloom.case.case import Case
+from stainloom.case.view import USABLE
 from stainloom.errors import ModelError, StainloomError
-from stainloom.geometry import BoxUm, size_at, whole
+from stainloom.geometry import Box, size_at, whole
 from stainloom.io.casefile import StudyFolder
 from stainloom.io.tiles import TileCache
 from stainloom.jobs.opening import (
@@ -21,13 +23,16 @@ from stainloom.jobs.opening import (
     chosen_cases,
     open_aligned,
     take_snapshot,
+    verdict_of,
 )
 from stainloom.jobs.outcome import Outcome
 from stainloom.progress import Progress, part, silent
 from stainloom.settings import as_json
 
 if TYPE_CHECKING:
+    from stainloom.io.maps import MapFacts
     from stainloom.io.slides import OpenedSlide
+    from stainloom.model.predict import Maps
     from stainloom.model.settings import PredictSettings
 
 
@@ -82,6 +87,8 @@ def predict(
         share = part(progress, number / len(selected), (number + 1) / len(selected))
         opened: list[OpenedSlide] = []
         try:
+            if run.normalized:
+                _check_normalized(folder, case, run)
             aligned, opened = open_aligned(folder, case, TileCache(CACHE_BYTES), normalized=run.normalized)
             box, mask = _wanted(folder, case, aligned, run, chosen, where, box_um)
             maps = predict_region(run, aligned, box, mask, chosen, progress=share)
@@ -102,7 +109,10 @@ def predict(
             run.one_patient,
             {"where": where, "settings": as_json(chosen)},
         )
-        path = save_maps(folder.case_path(case.name) / "maps", facts, maps.classes, maps.probabilities, maps.weights)
+        parent = folder.case_path(case.name) / "maps"
+        if where != "tissue":
+            maps = _laid_over(parent, facts, maps)
+        path = save_maps(parent, facts, maps.classes, maps.probabilities, maps.weights)
         changed.append(f"cases/{case.name}/maps/{path.name}")
         warnings += cautions(folder, case)
         area = maps.um_per_px[0] * maps.um_per_px[1] / 1e6
@@ -115,6 +125,40 @@ def predict(
     return Outcome(tuple(changed), {"run": run.id, "cases": rows}, "\n".join(lines), tuple(warnings), tuple(problems))
 
 
+def _check_normalized(folder: StudyFolder, case: Case, run: Any) -> None:
+    """A network that learned from normalized colours is never shown raw ones."""
+    for stain in run.stains:
+        usable = stain in case.slides and verdict_of(folder, case, stain)[0] in USABLE
+        if usable and folder.normalization(case.name, stain) is None:
+            raise ModelError(
+                f"case {case.name} is not normalized, and run {run.id} learned from normalized colours",
+                stain=stain,
+                expected="normalized colours",
+                found="colours as scanned",
+                next="run `stainloom normalize`",
+            )
+
+
+def _laid_over(parent: Path, facts: MapFacts, maps: Maps) -> Maps:
+    """New maps of a part of the section over what this run predicted elsewhere, where that lies on the same grid and warps."""
+    from stainloom.io.maps import list_maps, open_maps
+
+    if facts.run not in list_maps(parent):
+        return maps
+    earlier = open_maps(parent / facts.run)
+    known = earlier.facts
+    same = (known.um_per_px, known.origin_um, known.warps) == (facts.um_per_px, facts.origin_um, facts.warps)
+    if not same or earlier.class_map.levels[0].shape != maps.classes.shape:
+        return maps
+    there = maps.classes > 0
+    return replace(
+        maps,
+        classes=np.where(there, maps.classes, earlier.class_map.whole()),
+        probabilities=np.where(there, maps.probabilities, earlier.probabilities.whole().astype(np.float32) / 255),
+        weights=np.where(there, maps.weights, earlier.weights.whole().astype(np.float32) / 255),
+    )
+
+
 def _wanted(
     folder: StudyFolder,
     case: Case,
@@ -123,28 +167,29 @@ def _wanted(
     settings: PredictSettings,
     where: Where,
     box_um: tuple[float, float, float, float] | None,
-) -> tuple[Any, NDArray[np.bool_] | None]:
-    """The box to predict, px of the run's grid, and which of its windows."""
+) -> tuple[Box, NDArray[np.bool_]]:
+    """The whole section, px of the run's grid, and which of its windows: so all maps of a run lie on one grid."""
     from stainloom.case.resample import overview
-    from stainloom.geometry import um_to_box
     from stainloom.model.predict import MapGrid
     from stainloom.tissue import tissue_mask
 
     scale = (run.um_per_px, run.um_per_px)
     size = case.slide(folder.study.reference).size_um
+    box = whole(size_at(size, scale))
+    grid = MapGrid.over(box, run, settings)
+    centres = grid.centres_um()
     if where == "box":
         assert box_um is not None
-        box = um_to_box(BoxUm(*box_um), scale).intersect(whole(size_at(size, scale)))
-        if min(box.shape) < run.size_px:
+        low, high = np.array(box_um[:2]), np.array(box_um[:2]) + box_um[2:]
+        mask = ((centres >= low) & (centres < high)).all(axis=-1)
+        if not mask.any():
             raise ModelError(
                 f"the box holds no window in case {case.name}",
                 expected=f"at least {run.size_px * run.um_per_px:.0f} um a side, on the slide of {size[0]:.0f} x {size[1]:.0f} um",
-                found=f"{box.rows * scale[0]:.0f} x {box.cols * scale[1]:.0f} um",
-                next="choose a larger box",
+                found=f"{box_um[2]:.0f} x {box_um[3]:.0f} um at row {box_um[0]:.0f}, column {box_um[1]:.0f}",
+                next="choose a larger box, or another place",
             )
-        return box, None
-    box = whole(size_at(size, scale))
-    grid = MapGrid.over(box, run, settings)
+        return box, mask
     if where == "lesions":
         labels = take_snapshot(folder, case)
         raster, step = labels.raster, labels.um_per_px
@@ -153,6 +198,5 @@ def _wanted(
         assert reference is not None
         step = (8.0, 8.0)
         raster = tissue_mask(overview(reference.pyramid, step[0]), step).astype(np.uint8)
-    centres = grid.centres_um()
     index = np.clip((centres / np.array(step)).astype(np.intp), 0, np.array(raster.shape) - 1)
     return box, raster[index[..., 0], index[..., 1]] > 0

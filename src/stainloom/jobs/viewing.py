@@ -82,6 +82,7 @@ def _maps_view(folder: StudyFolder, case: Case) -> MapsView | None:
         return None
     maps = open_maps(parent / names[-1])
     weights = maps.weights.whole().astype(np.float32) / 255
+    now = {stain: folder.current_warp_id(case.name, stain) for stain in maps.facts.warps}
     return MapsView(
         maps.facts.run,
         maps.facts.um_per_px,
@@ -90,4 +91,5 @@ def _maps_view(folder: StudyFolder, case: Case) -> MapsView | None:
         maps.probabilities.whole(),
         dict(zip(maps.facts.stains, weights, strict=True)),
         maps.facts.classes,
+        tuple(stain for stain, id in maps.facts.warps.items() if id != now[stain]),
     )

@@ -82,6 +82,31 @@ def blank(patches: Pixels) -> NDArray[np.bool_]:
     return share >= _BLANK_SHARE
 
 
+def drop_stains(present: NDArray[np.bool_], share: float, rng: np.random.Generator) -> NDArray[np.bool_]:
+    """Take one stain from a share of the samples, never their only one.
+
+    Parameters
+    ----------
+    present
+        (k, stains): which stains each sample has; not changed.
+    share
+        Of the samples, 0 to 1.
+    rng
+        Decides which samples, and which stain.
+
+    References
+    ----------
+    N. Neverova, C. Wolf, G. Taylor, F. Nebout, ModDrop: adaptive multi-modal gesture recognition, TPAMI 38 (2016)
+    1692-1706, doi 10.1109/TPAMI.2015.2461544.
+    """
+    count, stains = present.shape
+    chosen = rng.random(count) < share
+    which = np.asarray(rng.integers(stains, size=count))
+    left = present.copy()
+    left[chosen, which[chosen]] = False
+    return np.where(left.any(axis=1, keepdims=True), left, present)
+
+
 def channels_of(patches: Pixels, gray: bool) -> NDArray[np.float32]:
     """Values 0 to 255 as the network counts channels: (..., 3) float32, or (..., 1) of gray values."""
     if not gray:

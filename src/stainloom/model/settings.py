@@ -60,6 +60,9 @@ class TrainSettings:
         Share of the fused features that is left out in each training step.
     augmented
         Also train on the turned versions of each sample.
+    stain_dropout
+        Share of the samples that lose one of their stains each time they are shown: so the network learns to do without
+        a stain that is missing or failed.
     epoch_samples
         Samples between two looks at the validation set; 0: all training samples.
     most_epochs
@@ -97,6 +100,7 @@ class TrainSettings:
     batch: Annotated[int, Interval(ge=2, le=1024)] = 64
     dropout: Annotated[float, Interval(ge=0, le=0.95)] = 0.5
     augmented: bool = True
+    stain_dropout: Annotated[float, Interval(ge=0, le=1)] = 0.3
     epoch_samples: Annotated[int, Interval(ge=0, le=10_000_000)] = 0
     most_epochs: Annotated[int, Interval(ge=1, le=8000)] = 8000
     most_passes: Annotated[int, Interval(ge=0, le=10_000_000_000)] = 0

@@ -22,7 +22,7 @@ import stainloom
 from stainloom.case.lesions import LesionClass
 from stainloom.case.run import Arrays, Outcome, Run, TrainState
 from stainloom.errors import ModelError
-from stainloom.model.dataset import TRAIN, VALIDATION, Patches, Samples, fit_scaling
+from stainloom.model.dataset import TRAIN, VALIDATION, Patches, Samples, drop_stains, fit_scaling
 from stainloom.model.fusion import StainNetwork
 from stainloom.model.metrics import accuracy, balanced_accuracy, confusion
 from stainloom.model.settings import MAY_CHANGE, TrainSettings, settings_from, thread_count
@@ -382,10 +382,14 @@ class _Training:
         self.between_batches = False
         self.network.train()
         places = self._next_places()
-        values, present = self.scaling.apply(*self.train.batch(places))
+        pixels, present = self.train.batch(places)
+        # A generator of its own each step: a resumed training needs no state of it.
+        rng = np.random.default_rng([self.settings.seed, 4, self.steps])
+        present = drop_stains(present, self.settings.stain_dropout, rng)
+        values, seen = self.scaling.apply(pixels, present)
         for group in self.adam.param_groups:
             group["lr"] = self._rate()
-        output = self.network(values, present)
+        output = self.network(values, seen)
         loss = functional.cross_entropy(output.logits, torch.from_numpy(self.targets[places]))
         value = float(loss.detach())
         if not math.isfinite(value):

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 LESIONS = "Lesions"
 PREDICTED = "Predicted class"
-CHECKERBOARD = "Checkerboard of all stains"
+CHECKERBOARD = "Checkerboard of aligned stains"
 UNITS = ("um", "um")
 _MARK = "stainloom"
 _tokens = count(1)
@@ -109,8 +109,9 @@ def case_layer_data(view: CaseView, renderer: Renderer, *, say_simulated: bool =
                 stain_layer_name(stain, say_simulated and view.simulated), grid, visible, token, "stain", stain.name
             )
             result.append((levels[stain.name], keywords, "image"))
-    if len(levels) > 1:
-        cells = checkerboard_levels(list(levels.values()), grid, checkerboard_cell_um(grid), renderer)
+    aligned = [levels[stain.name] for stain in view.stains if stain.name in levels and stain.usable]
+    if len(aligned) > 1:
+        cells = checkerboard_levels(aligned, grid, checkerboard_cell_um(grid), renderer)
         result.append((cells, _picture(CHECKERBOARD, grid, False, token, "checkerboard"), "image"))
     if view.labels is not None:
         result.append((view.labels, _lesions(view, token), "labels"))
@@ -240,7 +241,7 @@ def show_stain(layers: CaseLayers, name: str) -> bool:
 
 
 def show_checkerboard(layers: CaseLayers) -> bool:
-    """Show all stains cell by cell; False where the case has fewer than two."""
+    """Show the aligned stains cell by cell; False where the case has fewer than two."""
     if layers.checkerboard is None:
         return False
     _show_only(layers, layers.checkerboard)

@@ -91,7 +91,7 @@ class Shown:
     stains
         Names of the stains shown.
     checkerboard
-        Whether all stains are shown in one checkerboard.
+        Whether the aligned stains are shown in one checkerboard.
     lesions, predicted
         Whether painted labels and the class map are shown.
     weights
@@ -155,7 +155,7 @@ def legend(view: CaseView, shown: Shown, present: Present) -> Legend:
 
 
 def _looked_at(stain: StainView, shown: Shown) -> bool:
-    return stain.aligned is not None and (shown.checkerboard or stain.name in shown.stains)
+    return stain.aligned is not None and ((shown.checkerboard and stain.usable) or stain.name in shown.stains)
 
 
 def _swatches(view: CaseView, shown: Shown, present: Present) -> tuple[str, tuple[Swatch, ...]]:
@@ -193,6 +193,8 @@ def _notes(view: CaseView, shown: Shown) -> tuple[str, ...]:
     for stain in view.stains:
         if not stain.trusted and (stain.aligned is None or _looked_at(stain, shown)):
             notes.append(caution(stain))
+    if view.maps is not None and view.maps.realigned and (shown.predicted or shown.weights):
+        notes.append(f"Predicted before {', '.join(view.maps.realigned)} was aligned anew: predict again")
     if view.simulated:
         notes.append(SIMULATED)
     notes.append(RESEARCH_ONLY)

@@ -79,11 +79,11 @@ def _aligned(session: Session) -> Iterator[Picture]:
     session.viewer.layers.selection.active = session.layers.checkerboard
     height, width = _reference_um(session)
     session.look_at((0.25 * height, 0.25 * width, 0.75 * height, 0.75 * width))
-    present = [stain for stain in session.view.stains if stain.aligned is not None]
+    present = [stain for stain in session.view.stains if stain.aligned is not None and stain.usable]
     doubtful = [stain.name for stain in present if not stain.trusted]
     trusted = [stain.name for stain in present if stain.trusted]
     caption = (
-        f"All {len(present)} stains cell by cell on the reference grid: where a stain is aligned, layers of tissue and "
+        f"{len(present)} of {len(session.view.stains)} stains cell by cell on the reference grid: where a stain is aligned, layers of tissue and "
         f"edges run on from cell to cell. Aligned: {', '.join(trusted)}"
         + (f"; to be checked, and marked so: {', '.join(doubtful)}." if doubtful else ".")
     )
@@ -95,7 +95,7 @@ def _cell_names(session: Session) -> Layer:
     grid = ReferenceGrid.of(session.view.reference.pyramid)
     cell = checkerboard_cell_um(grid)
     height, width = _reference_um(session)
-    names = [s.name if s.trusted else f"{s.name} !" for s in session.view.stains if s.aligned is not None]
+    names = [s.name if s.trusted else f"{s.name} !" for s in session.view.stains if s.aligned is not None and s.usable]
     cells = [(row, col) for row in range(int(np.ceil(height / cell))) for col in range(int(np.ceil(width / cell)))]
     words = [names[checkerboard_turn(row, col, len(names))] for row, col in cells]
     return _words("Stain of each cell", [((row + 0.04) * cell, (col + 0.04) * cell) for row, col in cells], words)

@@ -40,6 +40,9 @@ class NormalizeSettings:
         Which percentile of a dye's amount counts as its strength.
     turn_most_deg
         Three dyes only: how far a direction may turn away from the published one, degrees.
+    least_detail
+        A slide whose structures are coarser than this share of what is usual in its study counts as out of focus: it is
+        shown, and kept from patches and predictions. 0: none does.
     seed
         Of the random choice of pixels.
     """
@@ -51,6 +54,7 @@ class NormalizeSettings:
     sample_um: Annotated[float, Interval(ge=0.1, le=16)] = 1.0
     strength_percentile: Annotated[float, Interval(ge=80, le=100)] = 99.0
     turn_most_deg: Annotated[float, Interval(ge=0, le=45)] = 20.0
+    least_detail: Annotated[float, Interval(ge=0, le=1)] = 0.45
     seed: Annotated[int, Interval(ge=0, le=2**31 - 1)] = 0
 
 
@@ -74,6 +78,8 @@ class StainFit:
         How many pixels were looked at.
     residual
         Root mean square of the optical density that the dyes leave unexplained.
+    detail
+        How fine the slide's structures are, see `stain.sample.TissueSample`; 0 where nobody looked.
     warnings
         What its user ought to know; empty when all went well.
     """
@@ -85,6 +91,7 @@ class StainFit:
     background: Vector
     sampled_px: int = 0
     residual: float = 0.0
+    detail: float = 0.0
     warnings: tuple[str, ...] = ()
 
     @property
@@ -172,6 +179,7 @@ def _checked_fit(values: Mapping[str, Any]) -> StainFit:
         _vector(values["background"], 1, 255),
         sampled,
         _number(values["residual"], 0, 10),
+        _number(values["detail"], 0, 10),
         _texts(values["warnings"], 20),
     )
 
@@ -212,5 +220,6 @@ def reference_fit(fits: Sequence[StainFit]) -> StainFit:
         triple(np.median([fit.background for fit in fits], axis=0)),
         sum(fit.sampled_px for fit in fits),
         float(np.median([fit.residual for fit in fits])),
+        float(np.median([fit.detail for fit in fits])),
         (),
     )

@@ -94,9 +94,9 @@ def fit_stain(
         tuple(triple(v) for v in vectors),
         tuple(float(np.clip(s, _STRENGTH_LEAST, STRENGTH_MOST)) for s in strengths),
         triple(white),
-        len(pixels),
-        residual,
-        tuple(warnings),
+        sampled_px=len(pixels),
+        residual=residual,
+        warnings=tuple(warnings),
     )
 
 

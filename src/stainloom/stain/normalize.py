@@ -38,6 +38,8 @@ class Normalization:
         The fit of the slide.
     target
         The reference.
+    in_focus
+        Whether the slide is sharp enough for a network; colours of a blurred one cannot be told apart either.
 
     Notes
     -----
@@ -49,6 +51,7 @@ class Normalization:
 
     source: StainFit
     target: StainFit
+    in_focus: bool = True
 
     def __post_init__(self) -> None:
         if (self.source.stain, self.source.dyes) != (self.target.stain, self.target.dyes):
@@ -109,13 +112,19 @@ class Normalization:
             "method": "macenko",
             "source": self.source.as_dict(),
             "target": self.target.as_dict(),
+            "in_focus": self.in_focus,
         }
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Normalization:
         """The normalization that `as_dict` described; `CaseError` where the values describe none."""
-        known = {"version", "stain", "method", "source", "target"}
-        if not isinstance(values, Mapping) or set(values) != known or values["method"] != "macenko":
+        known = {"version", "stain", "method", "source", "target", "in_focus"}
+        if (
+            not isinstance(values, Mapping)
+            or set(values) != known
+            or values["method"] != "macenko"
+            or not isinstance(values["in_focus"], bool)
+        ):
             raise CaseError("this is no stain normalization", found=str(values)[:200], next="normalize the stain again")
         if values["version"] != 1:
             raise CaseError(
@@ -134,7 +143,7 @@ class Normalization:
                 found=f"source {source.stain}, target {target.stain}",
                 next="normalize the stain again",
             )
-        return cls(source, target)
+        return cls(source, target, values["in_focus"])
 
 
 def unchanged(source: StainFit, target: StainFit) -> Callable[[Pixels], Pixels]:

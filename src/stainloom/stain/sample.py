@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,7 +11,7 @@ from numpy.typing import NDArray
 from stainloom.case.resample import overview
 from stainloom.case.stains import Stain
 from stainloom.errors import SlideError
-from stainloom.geometry import Box, Pixels, Points, Pyramid, level_for
+from stainloom.geometry import Box, Pixels, Points, Pyramid, Scale, level_for
 from stainloom.progress import Progress, silent
 from stainloom.stain.density import Floats
 from stainloom.stain.fit import NormalizeSettings, StainFit
@@ -20,6 +21,7 @@ from stainloom.tissue import background, tissue_mask
 _OVERVIEW_PX_MOST = 4_000_000
 _SAMPLE_BOX_PX = 32
 _PX_A_BOX = 256
+_FINE_UM = 2.0
 
 
 def glass_of(pyramid: Pyramid, *, um_per_px: float = 16.0) -> Floats:
@@ -34,14 +36,31 @@ def _overview_um(pyramid: Pyramid, um_per_px: float) -> float:
     return max(finest, math.sqrt(area_um2 / _OVERVIEW_PX_MOST))
 
 
+@dataclass(frozen=True, eq=False)
+class TissueSample:
+    """A look at a slide's tissue.
+
+    Attributes
+    ----------
+    pixels
+        (n, 3) uint8.
+    detail
+        How fine its structures are, 0 (all smooth) to about 1 (nothing in common 2 um apart): mean square of the difference
+        of places 2 um apart, over twice the variance, in optical density and within 32 px.
+    """
+
+    pixels: Pixels
+    detail: float
+
+
 def sample_tissue(
     pyramid: Pyramid,
     settings: NormalizeSettings | None = None,
     *,
     um_per_px: float = 4.0,
     progress: Progress = silent,
-) -> Pixels:
-    """Pixels of tissue from all over a slide.
+) -> TissueSample:
+    """Pixels of tissue from all over a slide, and how fine its structures are.
 
     Parameters
     ----------
@@ -54,7 +73,7 @@ def sample_tissue(
 
     Returns
     -------
-    (n, 3) uint8, at most `settings.sample_px`.
+    At most `settings.sample_px` pixels.
 
     Raises
     ------
@@ -78,12 +97,24 @@ def sample_tissue(
     count = max(1, math.ceil(chosen.sample_px / _PX_A_BOX))
     centres = (places[generator.integers(0, len(places), count)] + generator.random((count, 2))) * step
     level = level_for(pyramid, chosen.sample_um)
-    found = []
+    found, squares = [], np.zeros(2)
     for number, centre in enumerate(centres):
         progress(number, count, "looking at tissue")
-        found.append(_tissue_near(pyramid, level, centre, mask, step, generator))
+        pixels, box = _tissue_near(pyramid, level, centre, mask, step, generator)
+        found.append(pixels)
+        if box is not None:
+            squares += _fine_and_all(box, pyramid.um_per_px[level])
     pixels = np.concatenate(found)
-    return pixels[generator.permutation(len(pixels))[: chosen.sample_px]]
+    detail = float(squares[0] / squares[1]) if squares[1] > 0 else 0.0
+    return TissueSample(pixels[generator.permutation(len(pixels))[: chosen.sample_px]], detail)
+
+
+def _fine_and_all(box: Pixels, scale: Scale) -> Floats:
+    """Mean square difference of places `_FINE_UM` apart along rows and columns, and twice the variance."""
+    dark = np.log10(256.0 / (box.mean(axis=-1) + 1))
+    rows, cols = (max(1, round(_FINE_UM / um)) for um in scale)
+    down, along = dark[rows:] - dark[:-rows], dark[:, cols:] - dark[:, :-cols]
+    return np.array([(np.mean(down**2) + np.mean(along**2)) / 2, 2 * dark.var()])
 
 
 def _tissue_near(
@@ -93,7 +124,8 @@ def _tissue_near(
     mask: NDArray[np.bool_],
     step: float,
     generator: np.random.Generator,
-) -> Pixels:
+) -> tuple[Pixels, Pixels | None]:
+    """Pixels of tissue around a place, and the whole box of them where all of it is tissue."""
     scale = pyramid.um_per_px[level]
     row, col = (int(c / s) - _SAMPLE_BOX_PX // 2 for c, s in zip(centre_um, scale, strict=True))
     box = Box(row, col, _SAMPLE_BOX_PX, _SAMPLE_BOX_PX)
@@ -105,11 +137,14 @@ def _tissue_near(
     inside &= np.all((index + [row, col] >= 0) & (index + [row, col] < size.shape), axis=1)
     inside[inside] = mask[where[inside, 0], where[inside, 1]]
     kept = index[inside][:_PX_A_BOX]
-    return pyramid.read(level, box)[kept[:, 0], kept[:, 1]]
+    read = pyramid.read(level, box)
+    return read[kept[:, 0], kept[:, 1]], read if inside.all() else None
 
 
 def fit_slide(
     pyramid: Pyramid, stain: Stain, settings: NormalizeSettings | None = None, *, progress: Progress = silent
 ) -> StainFit:
     """The fit of a whole slide: its glass, a sample of its tissue, and `fit_stain` on them; errors as there."""
-    return fit_stain(sample_tissue(pyramid, settings, progress=progress), stain, settings, glass=glass_of(pyramid))
+    sample = sample_tissue(pyramid, settings, progress=progress)
+    fit = fit_stain(sample.pixels, stain, settings, glass=glass_of(pyramid))
+    return replace(fit, detail=sample.detail)
