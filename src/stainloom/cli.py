@@ -227,7 +227,7 @@ def _parser() -> argparse.ArgumentParser:
     demo.add_argument("--out", type=Path, default=Path("demo"), help="folder for study, screenshots and report")
     demo.add_argument("--no-window", action="store_true", help="open no window at the end; screenshots all the same")
     demo.add_argument("--seed", type=int, default=0, help="of the simulated study")
-    demo.add_argument("--workers", type=int, help="processes; one a core unless given")
+    _workers(demo)
 
     simulate = _study_job(
         commands, "simulate", "Make a simulated study of aortic walls, with its truth beside it.", _simulate
@@ -235,6 +235,7 @@ def _parser() -> argparse.ArgumentParser:
     simulate.add_argument(
         "--beside", action="append", default=[], metavar="STAIN=FILE", help="a real picture for the contact sheet"
     )
+    _workers(simulate)
     _options(simulate, jobs.settings_of("simulate"))
 
     study = commands.add_parser("study", help="Make, show, pack or relocate a study.")
@@ -260,13 +261,17 @@ def _parser() -> argparse.ArgumentParser:
 
     register = _cases_job(commands, "register", "Align each stain to the reference.", _register)
     register.add_argument("--refine", choices=["lesions"], help="refine the current alignment inside painted lesions")
+    _workers(register)
     _options(register, jobs.settings_of("register"))
-    _cases_job(commands, "transfer", "Carry the painted labels into each stain's own frame.", _transfer)
+    transfer = _cases_job(commands, "transfer", "Carry the painted labels into each stain's own frame.", _transfer)
+    _workers(transfer)
     normalize = _cases_job(
         commands, "normalize", "Fit the stain colours of each slide to the study's reference.", _normalize
     )
+    _workers(normalize)
     _options(normalize, jobs.settings_of("normalize"))
     export = _cases_job(commands, "export", "Cut aligned patches of all stains, and split them by patient.", _export)
+    _workers(export)
     _options(export, jobs.settings_of("export"))
     train = _cases_job(commands, "train", "Train the network that weighs the stains.", _train)
     train.set_defaults(pauses=False)
@@ -312,8 +317,11 @@ def _job(commands: Any, name: str, text: str, run: Run) -> argparse.ArgumentPars
 def _study_job(commands: Any, name: str, text: str, run: Run) -> argparse.ArgumentParser:
     parser = _job(commands, name, text, run)
     parser.add_argument("study", type=Path, help="the study's folder")
-    parser.add_argument("--workers", type=int, help="processes; one a core unless given")
     return parser
+
+
+def _workers(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--workers", type=int, help="processes; one a core unless given")
 
 
 def _cases_job(commands: Any, name: str, text: str, run: Run) -> argparse.ArgumentParser:

@@ -16,7 +16,8 @@ from stainloom.case.resample import resample_image
 from stainloom.case.warp import Grid, Warp
 from stainloom.errors import RegistrationError
 from stainloom.geometry import ArrayPyramid, BoxUm, Points, size_um, whole
-from stainloom.register.register import RegisterSettings, Registration, refine_lesions, register
+from stainloom.register.register import Registration, refine_lesions, register
+from stainloom.register.settings import RegisterSettings
 
 UM = 4.0
 QUICK = RegisterSettings(work_px=400)

@@ -81,7 +81,11 @@ def _said(error: OSError, path: Path, error_type: type[StainloomError]) -> Stain
         following = "ask for permission for this folder, close other programs that use it, or copy the study"
     elif error.errno == errno.ENOENT:
         what, found = f"{path.name} is not there", f"nothing at {path}"
-        following = "check that the disk is connected and that nothing was moved"
+        following = (
+            "check that the disk is connected and that nothing was moved"
+            if path.parent.is_dir()
+            else f"make the folder {path.parent.name!r} first, or check that its disk is connected"
+        )
     else:
         what, found = f"the disk refused {path.name}", f"{error.strerror or error} in {folder}; {kept}"
         following = "check the disk, and run this again"

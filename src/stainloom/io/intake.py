@@ -22,7 +22,7 @@ from stainloom.io import slides
 from stainloom.io.casefile import StudyFolder
 from stainloom.io.files import check_name
 from stainloom.io.pack import placed
-from stainloom.io.table import Row, rows_of_csv
+from stainloom.io.table import NAME_IT, Row, rows_of_csv
 from stainloom.progress import Progress, silent
 
 __all__ = ["Row", "read_source", "take_in"]
@@ -94,7 +94,7 @@ def read_source(
 def _rows_of_folder(
     folder: Path, study: Study, name: str | None, patient: str | None, um_per_px: float | None
 ) -> list[Row]:
-    case = check_name(folder.resolve().name if name is None else name, "a case")
+    case = check_name(folder.resolve().name if name is None else name, "a case", NAME_IT)
     files = sorted(path for path in folder.iterdir() if path.is_file() and not path.name.startswith("."))
     if len(files) > _FILES_MOST:
         raise CaseError("too many files in one folder", slide=folder.name, found=f"{len(files)} files")

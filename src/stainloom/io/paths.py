@@ -84,13 +84,13 @@ def safe_name(name: str) -> str:
     return f"{near}-{hashlib.sha256(name.encode('utf-8', 'surrogatepass')).hexdigest()[:8]}"
 
 
-def check_name(name: str, what: str) -> str:
-    """The name itself where it can be a folder's name; `CaseError`, naming one that can, where not."""
+def check_name(name: str, what: str, remedy: str = "call it {!r}, for instance") -> str:
+    """The name itself where it can be a folder's name; `CaseError`, with one that can in the remedy's braces, where not."""
     if safe_name(name) != name:
         raise CaseError(
             f"{what} cannot be called {name[:200]!r}",
             expected="1 to 64 letters a to z, digits, '-', '_' and '.'",
             found=repr(name[:200]),
-            next=f"call it {safe_name(name)!r}, for instance",
+            next=remedy.format(safe_name(name)),
         )
     return name

@@ -13,6 +13,9 @@ from stainloom.case.study import Study
 from stainloom.errors import CaseError
 from stainloom.io.files import check_name, disk_errors
 
+NAME_IT = "name it with --name {}, for instance"
+"""What to do where a case cannot be called what its folder or file is."""
+
 _MOST_BYTES = 16 << 20
 _COLUMNS = ("stain", "path", "case", "patient", "block", "um_per_px")
 
@@ -84,7 +87,8 @@ def rows_of_csv(
         said = {key: cell.strip() for key, cell in zip(header, cells, strict=False)}
         if not any(said.values()):
             continue
-        case = check_name(said.get("case") or name or path.stem, "a case")
+        given = said.get("case")
+        case = check_name(given, "a case") if given else check_name(name or path.stem, "a case", NAME_IT)
         rows.append(
             Row(
                 case,

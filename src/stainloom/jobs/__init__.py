@@ -39,7 +39,7 @@ def settings_of(job: str) -> type:
 
         return SimulationSettings
     if job == "register":
-        from stainloom.register.register import RegisterSettings
+        from stainloom.register.settings import RegisterSettings
 
         return RegisterSettings
     if job == "normalize":

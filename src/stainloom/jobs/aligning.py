@@ -29,7 +29,7 @@ from stainloom.workers import over
 
 if TYPE_CHECKING:
     from stainloom.io.snapshot import Labels
-    from stainloom.register.register import RegisterSettings
+    from stainloom.register.settings import RegisterSettings
 
 
 def register(
@@ -43,7 +43,7 @@ def register(
     progress: Progress = silent,
 ) -> Outcome:
     """Align each stain to the reference; with `refine`, refine the current alignment inside painted lesions."""
-    from stainloom.register.register import RegisterSettings
+    from stainloom.register.settings import RegisterSettings
 
     folder = StudyFolder.open(study)
     chosen = settings or RegisterSettings()

@@ -14,8 +14,6 @@ from stainloom.errors import ModelError
 from stainloom.geometry import size_at, whole
 from stainloom.io.casefile import StudyFolder
 from stainloom.io.files import write_whole
-from stainloom.io.maps import list_maps, open_maps
-from stainloom.io.patchset import open_patchset
 from stainloom.io.runs import load_run
 from stainloom.io.tiles import TileCache
 from stainloom.jobs.opening import CACHE_BYTES, chosen_cases, open_aligned, read_snapshot, verdict_of
@@ -78,6 +76,7 @@ def _runs(folder: StudyFolder) -> tuple[Any, list[Any]]:
 
 
 def _scores(folder: StudyFolder, run: Any, alone: list[Any], progress: Progress) -> tuple[dict[str, Any], Section]:
+    from stainloom.io.patchset import open_patchset
     from stainloom.model.metrics import accuracy, balanced_accuracy, compare, confusion
     from stainloom.model.predict import evaluate
 
@@ -176,6 +175,8 @@ def _alignment(folder: StudyFolder) -> Section:
 
 
 def _cases_shown(folder: StudyFolder, run: Any, names: Sequence[str], progress: Progress) -> list[Section]:
+    from stainloom.io.maps import list_maps
+
     with_maps = [
         case for case in chosen_cases(folder, names) if run.id in list_maps(folder.case_path(case.name) / "maps")
     ]
@@ -187,6 +188,8 @@ def _cases_shown(folder: StudyFolder, run: Any, names: Sequence[str], progress: 
 
 
 def _case_shown(folder: StudyFolder, run: Any, case: Case) -> Section:
+    from stainloom.io.maps import open_maps
+
     extent = case.slide(folder.study.reference).size_um
     step = max(1.0, max(extent) / _PICTURE_PX)
     box = whole(size_at(extent, step))

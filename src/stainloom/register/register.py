@@ -5,11 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated
 
 import cv2
 import numpy as np
-from annotated_types import Interval
 from numpy.typing import NDArray
 
 from stainloom.case.resample import resample_image
@@ -43,6 +41,7 @@ from stainloom.register.picture import (
 from stainloom.register.quality import LevelReport, Quality, assess, measure
 from stainloom.register.refine import Middle, bend, carry_places, sample, sift_near
 from stainloom.register.rigid import Candidate, find_rough, refine_affine
+from stainloom.register.settings import RegisterSettings
 from stainloom.tissue import mean_density
 
 _AFFINE_PX = 450
@@ -51,30 +50,9 @@ _LESION_PX = 700
 _LESION_NODE_UM = 8.0
 _NODES_MOST = 1_000_000
 _LESION_REACH_UM = 30.0
+_USUAL = RegisterSettings()
 # Where the position was given, no other one was tried.
 _NO_RIVAL = 1.0
-
-
-@dataclass(frozen=True)
-class RegisterSettings:
-    """How sections are laid on one another.
-
-    Attributes
-    ----------
-    work_px
-        Longer side of the pictures that are compared, px. More is finer and slower.
-    turns
-        How many turns the coarse search tries, each plain and mirrored.
-    grid_um
-        Distance of the nodes of the warp, um; 0 takes eight pixels of the work picture.
-    flow
-        Whether the high level (gray-value registration) runs; without it the smooth spline of the middle level stands.
-    """
-
-    work_px: Annotated[int, Interval(ge=200, le=3000)] = 900
-    turns: Annotated[int, Interval(ge=12, le=360)] = 60
-    grid_um: Annotated[float, Interval(ge=0, le=1000)] = 0.0
-    flow: bool = True
 
 
 @dataclass(frozen=True)
@@ -88,7 +66,7 @@ class Registration:
 def register(
     reference: Pyramid,
     moving: Pyramid,
-    settings: RegisterSettings = RegisterSettings(),
+    settings: RegisterSettings = _USUAL,
     *,
     start: Warp | None = None,
     progress: Progress = silent,
@@ -249,7 +227,7 @@ def refine_lesions(
     moving: Pyramid,
     warp: Warp,
     boxes: Sequence[BoxUm],
-    settings: RegisterSettings = RegisterSettings(),
+    settings: RegisterSettings = _USUAL,
     *,
     progress: Progress = silent,
 ) -> Registration:

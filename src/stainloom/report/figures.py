@@ -5,16 +5,17 @@ from __future__ import annotations
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from stainloom.case.lesions import LesionClass
 from stainloom.geometry import Pixels
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 _INK = "#222222"
 _BLUE = "#0072B2"
@@ -98,7 +99,7 @@ def draw_confusion(matrix: NDArray[Any], names: Sequence[str]) -> bytes:
     """A confusion matrix: rows the truth, columns the prediction; counts, shaded by the share of the row."""
     counts = np.asarray(matrix, dtype=float)
     share = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
-    figure = Figure(figsize=(1.6 + 0.75 * len(names), 1.3 + 0.65 * len(names)), layout="constrained")
+    figure = _figure(1.6 + 0.75 * len(names), 1.3 + 0.65 * len(names))
     axes = figure.subplots()
     axes.imshow(share, cmap="Blues", vmin=0, vmax=1)
     for row in range(len(names)):
@@ -116,7 +117,7 @@ def draw_confusion(matrix: NDArray[Any], names: Sequence[str]) -> bytes:
 
 def draw_scores(scores: Sequence[Score], chance: float) -> bytes:
     """Accuracy on held-out patients of each run, the fused one apart, with intervals and chance."""
-    figure = Figure(figsize=(7, 0.9 + 0.42 * len(scores)), layout="constrained")
+    figure = _figure(7, 0.9 + 0.42 * len(scores))
     axes = figure.subplots()
     for place, score in enumerate(reversed(scores)):
         axes.barh(place, score.accuracy, color=_BLUE if score.fused else _GREY, height=0.65)
@@ -135,7 +136,7 @@ def draw_scores(scores: Sequence[Score], chance: float) -> bytes:
 
 def draw_history(training_loss: Sequence[float], validation_loss: Sequence[float], prior_loss: float) -> bytes:
     """Loss of training and validation by epoch, and the loss of guessing by class shares."""
-    figure = Figure(figsize=(7, 3), layout="constrained")
+    figure = _figure(7, 3)
     axes = figure.subplots()
     epochs = np.arange(1, len(training_loss) + 1)
     axes.plot(epochs, training_loss, color=_BLUE, label="training")
@@ -148,8 +149,17 @@ def draw_history(training_loss: Sequence[float], validation_loss: Sequence[float
     return _png(figure)
 
 
+def _figure(width: float, height: float) -> Figure:
+    """An empty figure, inches. Matplotlib takes a second to import: only a report that draws pays for it."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height), layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure
+
+
 def _png(figure: Figure) -> bytes:
     buffer = io.BytesIO()
-    FigureCanvasAgg(figure)
     figure.savefig(buffer, format="png", dpi=110, metadata={"Software": None})
     return buffer.getvalue()
