@@ -60,7 +60,6 @@ def export(
     """
     from stainloom.io.patchset import PatchSetWriter
     from stainloom.patches.select import PatchSettings
-    from stainloom.patches.split import split_figures, split_halves, split_patients
 
     if stains:
         raise PatchError(
@@ -68,18 +67,8 @@ def export(
         )
     folder = StudyFolder.open(study)
     chosen = settings or PatchSettings()
-    selected = chosen_cases(folder, cases)
-    problems: list[StainloomError] = []
+    tasks, problems = _tasks(folder, chosen, cases)
     warnings: list[str] = []
-    tasks = []
-    for case in selected:
-        try:
-            take_snapshot(folder, case)
-            tasks.append(SlideTask(study, case.name, "", chosen))
-        except StainloomError as error:
-            problems.append(error)
-    if not tasks:
-        raise problems[0]
     windows: list[Any] = []
     by_patient: dict[str, dict[int, int]] = {}
     with PatchSetWriter(
@@ -111,36 +100,61 @@ def export(
                 counts[window.class_id] = counts.get(window.class_id, 0) + 1
         if problems and not windows:
             raise problems[0]
-        split: Mapping[str, str] | Sequence[str]
-        figures: dict[str, Any] = {}
-        if one_patient:
-            split = split_halves(windows)
-        else:
-            split = split_patients(by_patient, seed=chosen.seed)
-            measured = split_figures(by_patient, split)
-            figures = {
-                "deviation_points": measured.deviation_points,
-                "patients": measured.patients,
-                "windows": measured.windows,
-            }
-            shorts = {lesion.id: lesion.short for lesion in folder.study.lesions}
-            warnings += [
-                re.sub(r"^class (\d+)", lambda found: f"class {shorts[int(found[1])]}", text)
-                for text in measured.warnings
-            ]
+        split, figures, said = _split(folder, windows, by_patient, chosen, one_patient)
         path = writer.finish(split, figures=figures, progress=part(progress, 0.9, 1))
     totals = _totals(by_patient, folder)
-    said = ", ".join(f"{short} {count}" for short, count in totals.items())
-    text = f"Patch set {path.name}: {len(windows)} windows ({said}), each in {len(chosen.turns)} turns"
+    classes = ", ".join(f"{short} {count}" for short, count in totals.items())
+    text = f"Patch set {path.name}: {len(windows)} windows ({classes}), each in {len(chosen.turns)} turns"
     if figures:
         text += f"; windows per set {figures['windows']}, class mix within {figures['deviation_points']:.1f} points"
     return Outcome(
         (f"patchsets/{path.name}",),
         {"patchset": path.name, "windows": len(windows), "classes": totals, **figures},
         text,
-        tuple(warnings),
+        (*warnings, *said),
         tuple(problems),
     )
+
+
+def _tasks(
+    folder: StudyFolder, settings: PatchSettings, cases: Sequence[str]
+) -> tuple[list[SlideTask], list[StainloomError]]:
+    """A task for each case that is painted, and why the others have none; raises where no case is left."""
+    tasks: list[SlideTask] = []
+    problems: list[StainloomError] = []
+    for case in chosen_cases(folder, cases):
+        try:
+            take_snapshot(folder, case)
+            tasks.append(SlideTask(folder.path, case.name, "", settings))
+        except StainloomError as error:
+            problems.append(error)
+    if not tasks:
+        raise problems[0]
+    return tasks, problems
+
+
+def _split(
+    folder: StudyFolder,
+    windows: Sequence[Any],
+    by_patient: Mapping[str, Mapping[int, int]],
+    settings: PatchSettings,
+    one_patient: bool,
+) -> tuple[Mapping[str, str] | Sequence[str], dict[str, Any], list[str]]:
+    """Which patient (or window, of one patient) is in which set, how even the sets are, and what to say of them."""
+    from stainloom.patches.split import split_figures, split_halves, split_patients
+
+    if one_patient:
+        return split_halves(windows), {}, []
+    split = split_patients(by_patient, seed=settings.seed)
+    measured = split_figures(by_patient, split)
+    figures = {
+        "deviation_points": measured.deviation_points,
+        "patients": measured.patients,
+        "windows": measured.windows,
+    }
+    shorts = {lesion.id: lesion.short for lesion in folder.study.lesions}
+    said = [re.sub(r"^class (\d+)", lambda found: f"class {shorts[int(found[1])]}", text) for text in measured.warnings]
+    return split, figures, said
 
 
 def _totals(by_patient: Mapping[str, Mapping[int, int]], folder: StudyFolder) -> dict[str, int]:
