@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
+from dataclasses import replace
 from importlib.resources import as_file
 from pathlib import Path
 
@@ -123,7 +124,10 @@ def test_the_road_from_paint_to_maps_and_report(told_apart: Path) -> None:
     weights = maps.weights.whole()
     assert weights.shape[0] == 5
     assert (weights[:, ~there] == 0).all()
+    control = jobs.train(study, replace(_TRAINING, control="shuffled labels", most_passes=320))
+    assert control.figures["test"]["samples"] == trained.figures["test"]["samples"]
     report = jobs.report(study, cases=[case])
+    assert trained.figures["run"] in report.changed[0]
     page = (study / report.changed[0]).read_text()
     assert "Simulated" in page
     assert "research use only" in page

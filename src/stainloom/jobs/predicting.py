@@ -36,12 +36,12 @@ if TYPE_CHECKING:
     from stainloom.model.settings import PredictSettings
 
 
-def _learned_runs(folder: StudyFolder) -> list[Any]:
-    """The runs that learned, oldest first."""
+def learned_runs(folder: StudyFolder) -> list[Any]:
+    """The runs that learned, oldest first, without controls."""
     from stainloom.io.runs import load_run
 
     runs = [load_run(folder.run_path(id)) for id in folder.runs()]
-    return [run for run in runs if run.outcome == "learned"]
+    return [run for run in runs if run.outcome == "learned" and run.settings.get("control", "none") == "none"]
 
 
 def chosen_run(folder: StudyFolder, id: str | None) -> Any:
@@ -50,7 +50,7 @@ def chosen_run(folder: StudyFolder, id: str | None) -> Any:
 
     if id is not None:
         return load_run(folder.run_path(id))
-    runs = _learned_runs(folder)
+    runs = learned_runs(folder)
     if not runs:
         raise ModelError("the study has no trained run yet", next="run `stainloom train`")
     most = max(len(run.stains) for run in runs)

@@ -14,10 +14,10 @@ from stainloom.errors import ModelError
 from stainloom.geometry import size_at, whole
 from stainloom.io.casefile import StudyFolder
 from stainloom.io.files import write_whole
-from stainloom.io.runs import load_run
 from stainloom.io.tiles import TileCache
 from stainloom.jobs.opening import CACHE_BYTES, chosen_cases, open_aligned, read_snapshot, verdict_of
 from stainloom.jobs.outcome import Outcome
+from stainloom.jobs.predicting import learned_runs
 from stainloom.progress import Progress, part, silent
 from stainloom.report.figures import (
     Score,
@@ -64,8 +64,7 @@ def _gather(folder: StudyFolder, names: Sequence[str], progress: Progress) -> tu
 
 def _runs(folder: StudyFolder) -> tuple[Any, list[Any]]:
     """The latest learned run of the most stains, and the latest of each single stain on the same patches."""
-    runs = [load_run(folder.run_path(id)) for id in folder.runs()]
-    learned = [run for run in runs if run.outcome == "learned"]
+    learned = learned_runs(folder)
     if not learned:
         raise ModelError("the study has no trained run yet", next="run `stainloom train`")
     most = max(len(run.stains) for run in learned)

@@ -39,9 +39,12 @@ class Network:
             return output.logits.numpy(), output.weights.numpy()
 
 
-def load_network(run: Run) -> Network:
-    """Build the network of a run; `ModelError` where weights and settings do not belong together or it did not learn."""
-    if run.outcome != "learned":
+def load_network(run: Run, *, control: bool = False) -> Network:
+    """Build the network of a run; `ModelError` where weights and settings do not belong together or it did not learn.
+
+    A `control` is built all the same: it was not to learn, and how well it guesses is measured.
+    """
+    if run.outcome != "learned" and not control:
         raise ModelError(
             f"run {run.id or '(unsaved)'} did not learn",
             expected="a validation loss below that of the class mix",
@@ -117,7 +120,7 @@ def evaluate(
 ) -> Evaluation:
     """Apply a run to samples of a patch set; `ModelError` where the set lacks one of its stains or has other sizes."""
     settings = settings or PredictSettings()
-    network = load_network(run)
+    network = load_network(run, control=run.settings.get("control", "none") != "none")
     samples = Samples(patches, indices, run.stains)
     if len(samples) == 0:
         raise ModelError("there is nothing to evaluate on", expected="at least one patch", found="none")
