@@ -259,6 +259,42 @@ def test_detach_leaves_a_job_running(tmp_path: Path) -> None:
     assert process.returncode == DONE
 
 
+def test_a_paused_job_that_is_detached_goes_on(tmp_path: Path) -> None:
+    words = ["simulate", str(tmp_path / "study"), "--patients", "1", "--width-um", "700", "--height-um", "700"]
+    process = _start([*words, "--um-per-px", "2", "--workers", "1"])
+    assert process.stdin is not None
+    _wait_for(process, "progress")
+    process.stdin.write("pause\n")
+    process.stdin.flush()
+    while _wait_for(process, "progress")["what"] != "paused":
+        pass
+    process.stdin.write("detach\n")
+    process.stdin.close()
+    process.stdin = None
+    process.communicate(timeout=120)
+    assert process.returncode == DONE
+
+
+def test_progress_names_the_slide(tiny_case: Path) -> None:
+    process = _start(["transfer", str(tiny_case), "--case", "S01", "--workers", "1"])
+    told = []
+    while not told:
+        told = [line["slide"] for line in [_wait_for(process, "progress")] if line["slide"]]
+    process.communicate()
+    assert told[0].startswith("S01 ")
+
+
+@pytest.mark.parametrize(
+    "words",
+    [["register", "S", "--workers", "0"], ["demo", "--seed", "-1"], ["report", "S", "--stain", "HE"], ["train", "S", "--case", "A"]],
+)  # fmt: skip
+def test_options_that_make_no_sense_are_wrong_use(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(words)
+    assert ended.value.code == WRONG_USE
+    assert "error:" in capsys.readouterr().err
+
+
 def test_the_window_process_and_the_parser_load_no_torch() -> None:
     code = (
         "import sys; from stainloom import jobs, cli; cli._parser(); import stainloom.plugin.session;"

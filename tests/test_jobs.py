@@ -163,8 +163,10 @@ def _parts_add_up(folder: StudyFolder, case: str, settings: PredictSettings) -> 
     both = open_maps(parent / run_id).class_map.whole()
     assert np.array_equal(both[first > 0], first[first > 0])
     assert np.array_equal(both[whole > 0], whole[whole > 0])
+    glass = open_maps(parent / run_id).class_map.whole() > 0
+    assert not glass[0].any()  # the first row of windows lies on the margin of glass
     outside = jobs.predict(folder.path, settings, where="box", box_um=(5000, 5000, 50, 50), cases=[case])
-    assert "the box holds no window" in str(outside.problems[0])
+    assert "the box holds no window of tissue" in str(outside.problems[0])
 
 
 def _what_changed_since_is_said(folder: StudyFolder, case: str, settings: PredictSettings) -> None:
@@ -252,6 +254,24 @@ def test_outlines_of_no_class_are_kept_and_said(tiny_case: Path, tmp_path: Path)
     outcome = jobs.import_annotations(tiny_case, "S01", file)
     assert outcome.figures["painted"] == 0
     assert "Tumor" in outcome.warnings[0]
+
+
+def test_outlines_beyond_the_slide_are_said(tiny_case: Path, tmp_path: Path) -> None:
+    file = tmp_path / "scale.geojson"
+    features = [
+        _rectangle("MF", 5000, 5000, 5100, 5100),
+        _rectangle("MF", 100, 100, 140, 5000),
+        _rectangle("MF", 9, 9, 9.2, 9.2),
+    ]
+    file.write_text(json.dumps({"type": "FeatureCollection", "features": features}))
+    outcome = jobs.import_annotations(tiny_case, "S01", file)
+    assert outcome.figures["painted"] == 1
+    off, partly, small = outcome.warnings
+    assert "object 1 reaches beyond the slide of " in off
+    assert "nothing was painted. Was the file made at another scale?" in off
+    assert "object 2 reaches beyond" in partly
+    assert "only what lies on it was painted" in partly
+    assert "object 3 is smaller than a pixel" in small
 
 
 def test_each_missing_step_names_the_next_one(simulated_study: Path, tmp_path: Path) -> None:
@@ -364,6 +384,11 @@ def test_a_demo_never_removes_what_no_demo_made(tmp_path: Path) -> None:
     with pytest.raises(CaseError, match="--out"):
         demo.simulated(tmp_path, tell=lambda text: None, window=False)
     assert (tmp_path / "study" / "mine.txt").read_text() == "years of work"
+    (tmp_path / "demo.json").write_text('{"mine": 1}')
+    with pytest.raises(CaseError, match="--out"):
+        demo.simulated(tmp_path, tell=lambda text: None, window=False)
+    assert (tmp_path / "study" / "mine.txt").read_text() == "years of work"
+    assert (tmp_path / "demo.json").read_text() == '{"mine": 1}'
 
 
 def test_a_demo_replaces_what_an_earlier_demo_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,8 +7,10 @@ import shutil
 from pathlib import Path
 
 import cv2
+import pytest
 
 from stainloom import jobs
+from stainloom.errors import PatchError
 from stainloom.geometry import Size, whole
 from stainloom.io.casefile import StudyFolder
 from stainloom.io.patchset import open_patchset
@@ -56,6 +58,29 @@ def test_a_slide_out_of_focus_is_shown_and_kept_from_the_network(tiny_case: Path
     assert in_focus(folder, folder.case("S02"), "SMA")
 
 
+def test_one_slide_more_tells_that_another_is_blurred(tiny_case: Path) -> None:
+    folder = StudyFolder.open(tiny_case)
+    _blur(folder, "S01", "SMA", um=4.0)
+    for name in ("S01", "S02"):
+        assert not any("focus" in text for text in jobs.normalize(tiny_case, cases=[name], workers=1).warnings)
+    third = jobs.normalize(tiny_case, cases=["S03"], workers=1)
+    assert [text for text in third.warnings if "focus" in text] == [
+        "S01, SMA: Out of focus: it is shown, but no network sees it. Scan the slide again"
+    ]
+    assert "cases/S01/normalization/SMA.json" in third.changed
+    assert "Out of focus" in jobs.show_study(tiny_case).text
+    raw = jobs.normalize(tiny_case, NormalizeSettings(method="none"))
+    assert any(text.startswith("S01, SMA: out of focus, and used from now on") for text in raw.warnings)
+
+
+def test_normalized_and_raw_cases_are_never_exported_together(tiny_case: Path) -> None:
+    jobs.normalize(tiny_case, workers=1)
+    (tiny_case / "cases" / "S02" / "normalization" / "VG.json").unlink()
+    with pytest.raises(PatchError, match="S02 is not normalized, and others are") as caught:
+        jobs.export(tiny_case, workers=1)
+    assert caught.value.stain == "VG"
+
+
 def test_a_reference_out_of_focus_is_said_and_used(tiny_case: Path) -> None:
     folder = StudyFolder.open(tiny_case)
     _blur(folder, "S02", "HE", um=4.0)
@@ -63,6 +88,7 @@ def test_a_reference_out_of_focus_is_said_and_used(tiny_case: Path) -> None:
     assert said == ["S02, HE: Out of focus, and used all the same, since all else lies on it. Scan the slide again"]
     view = jobs.open_view(tiny_case, "S02")
     assert view.stains[0].verdict == "reference"
+    assert view.stains[0].message.startswith("Out of focus, and used")
     view.close()
 
 

@@ -100,6 +100,8 @@ class Control:
             elif word == "resume":
                 self._go.set()
             elif word == "detach":
+                # Nobody is left to say resume.
+                self._go.set()
                 return
         self.cancel()
 
@@ -172,10 +174,12 @@ class _Terminal:
 
     def __init__(self) -> None:
         self._bar: tqdm[Any] | None = None
+        self._title = ""
         self._last = 0.0
 
     def start(self, title: str) -> None:
         """The bar says it."""
+        self._title = title
 
     def progress(self, done: float, total: float, what: str, slide: str = "") -> None:
         if not sys.stderr.isatty():
@@ -199,7 +203,8 @@ class _Terminal:
         print(f"stainloom: {text}", file=sys.stderr)
 
     def cancelled(self) -> None:
-        print("Cancelled. Nothing half-made is left behind.", file=sys.stderr)
+        after = "Go on with --resume." if self._title == "train" else "Nothing half-made is left behind."
+        print(f"Cancelled. {after}", file=sys.stderr)
 
     def result(self, outcome: jobs.Outcome) -> None:
         if outcome.text:
@@ -226,7 +231,7 @@ def _parser() -> argparse.ArgumentParser:
     demo.add_argument("--full", action="store_true", help="40 patients and the controls; within an hour on 2 cores")
     demo.add_argument("--out", type=Path, default=Path("demo"), help="folder for study, screenshots and report")
     demo.add_argument("--no-window", action="store_true", help="open no window at the end; screenshots all the same")
-    demo.add_argument("--seed", type=int, default=0, help="of the simulated study")
+    demo.add_argument("--seed", type=_whole(0), default=0, help="of the simulated study")
     _workers(demo)
 
     simulate = _study_job(
@@ -259,33 +264,36 @@ def _parser() -> argparse.ArgumentParser:
     add.add_argument("--um-per-px", type=float, help="scale of slides whose files state none")
     add.add_argument("--allow-missing", action="store_true", help="take the case in although a stain is missing")
 
-    register = _cases_job(commands, "register", "Align each stain to the reference.", _register)
+    register = _slides_job(commands, "register", "Align each stain to the reference.", _register)
     register.add_argument("--refine", choices=["lesions"], help="refine the current alignment inside painted lesions")
-    _workers(register)
     _options(register, jobs.settings_of("register"))
-    transfer = _cases_job(commands, "transfer", "Carry the painted labels into each stain's own frame.", _transfer)
-    _workers(transfer)
-    normalize = _cases_job(
+    _slides_job(commands, "transfer", "Carry the painted labels into each stain's own frame.", _transfer)
+    normalize = _slides_job(
         commands, "normalize", "Fit the stain colours of each slide to the study's reference.", _normalize
     )
-    _workers(normalize)
     _options(normalize, jobs.settings_of("normalize"))
-    export = _cases_job(commands, "export", "Cut aligned patches of all stains, and split them by patient.", _export)
+    export = _study_job(commands, "export", "Cut aligned patches of all stains, and split them by patient.", _export)
+    _cases(export)
     _workers(export)
     _options(export, jobs.settings_of("export"))
-    train = _cases_job(commands, "train", "Train the network that weighs the stains.", _train)
+    train = _study_job(commands, "train", "Train the network that weighs the stains.", _train)
     train.set_defaults(pauses=False)
+    _stains(train)
     train.add_argument("--patchset", help="the latest unless given")
     train.add_argument("--resume", action="store_true", help="go on with the training that was interrupted")
     _options(train, jobs.settings_of("train"))
-    predict = _cases_job(commands, "predict", "Lay class map and stain weights over a case.", _predict)
+    predict = _study_job(commands, "predict", "Lay class map and stain weights over a case.", _predict)
+    _cases(predict)
     predict.add_argument("--run", dest="run_id", help="the latest run of all stains unless given")
     predict.add_argument("--where", choices=["lesions", "tissue", "box"], default="tissue", help="where to predict")
     predict.add_argument(
         "--box-um", type=float, nargs=4, metavar=("ROW", "COL", "ROWS", "COLS"), help="with --where box"
     )
     _options(predict, jobs.settings_of("predict"))
-    _cases_job(commands, "report", "Write the study's report: figures, confusion matrix, pictures.", _report)
+    report = _study_job(
+        commands, "report", "Write the study's report: figures, confusion matrix, pictures of some cases.", _report
+    )
+    _cases(report)
 
     annotations = commands.add_parser("annotations", help="Bring outlines in, or write them out.")
     verbs = annotations.add_subparsers(title="verbs", metavar="VERB", required=True)
@@ -320,18 +328,39 @@ def _study_job(commands: Any, name: str, text: str, run: Run) -> argparse.Argume
     return parser
 
 
+def _whole(least: int) -> Callable[[str], int]:
+    """Reads a whole number that is at least this."""
+
+    def read(text: str) -> int:
+        number = int(text)
+        if number < least:
+            raise argparse.ArgumentTypeError(f"takes whole numbers from {least}, not {text}")
+        return number
+
+    read.__name__ = "whole number"
+    return read
+
+
 def _workers(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--workers", type=int, help="processes; one a core unless given")
+    parser.add_argument("--workers", type=_whole(1), help="processes; one a core unless given")
 
 
-def _cases_job(commands: Any, name: str, text: str, run: Run) -> argparse.ArgumentParser:
-    parser = _study_job(commands, name, text, run)
+def _cases(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--case", dest="cases", action="append", default=[], metavar="NAME", help="only this case; may be repeated"
     )
+
+
+def _stains(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--stain", dest="stains", action="append", default=[], metavar="NAME", help="only this stain; may be repeated"
     )
+
+
+def _slides_job(commands: Any, name: str, text: str, run: Run) -> argparse.ArgumentParser:
+    parser = _study_job(commands, name, text, run)
+    for options in (_cases, _stains, _workers):
+        options(parser)
     return parser
 
 
@@ -437,12 +466,10 @@ def _normalize(given: argparse.Namespace, progress: Progress, control: Control) 
 
 
 def _export(given: argparse.Namespace, progress: Progress, control: Control) -> jobs.Outcome:
-    return jobs.export(given.study, _settings(given), **_which(given), progress=progress)
+    return jobs.export(given.study, _settings(given), cases=given.cases, workers=given.workers, progress=progress)
 
 
 def _train(given: argparse.Namespace, progress: Progress, control: Control) -> jobs.Outcome:
-    if given.cases:
-        raise WrongUse("a training takes what was exported: choose the cases at `stainloom export`")
     settings = _settings(given, **({"stains": tuple(given.stains)} if given.stains else {}))
     return jobs.train(
         given.study,
@@ -455,8 +482,6 @@ def _train(given: argparse.Namespace, progress: Progress, control: Control) -> j
 
 
 def _predict(given: argparse.Namespace, progress: Progress, control: Control) -> jobs.Outcome:
-    if given.stains:
-        raise WrongUse("a run knows its stains: choose a run with --run")
     if (given.where == "box") != (given.box_um is not None):
         raise WrongUse("--where box and --box-um belong together")
     if given.box_um and not (all(math.isfinite(v) for v in given.box_um) and min(given.box_um[2:]) > 0):

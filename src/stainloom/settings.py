@@ -116,11 +116,14 @@ def check(settings: type[Settings], values: Mapping[str, Any]) -> Settings:
     try:
         return TypeAdapter(settings).validate_python(dict(values))
     except ValidationError as error:
-        lines = [
-            f"{'.'.join(str(p) for p in problem['loc'])}: {problem['msg']}, not {problem['input']!r}"
-            for problem in error.errors()
-        ]
-        raise ValueError("; ".join(lines)) from None
+        raise ValueError("; ".join(_said(problem) for problem in error.errors())) from None
+
+
+def _said(problem: Any) -> str:
+    """What pydantic found wrong, in a sentence; what the dataclass itself says of several fields stands as it is."""
+    if not problem["loc"]:
+        return str(problem["msg"]).removeprefix("Value error, ")
+    return f"{'.'.join(str(part) for part in problem['loc'])}: {problem['msg']}, not {problem['input']!r}"
 
 
 def as_json(settings: Any) -> dict[str, Any]:

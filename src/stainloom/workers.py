@@ -98,7 +98,7 @@ def _apart(
             while not future.done():
                 wait([future, *running.values()], timeout=_POLL_S, return_when=FIRST_COMPLETED)
                 latest = _drain(news, shares)
-                if latest is not None:
+                if latest is not None and latest[1]:
                     what, slide = latest[1], _slide_of(tasks[latest[0]])
                 progress(sum(shares), len(tasks), what, slide)
             shares[number] = 1.0

@@ -134,7 +134,7 @@ def test_maps_older_than_an_alignment_say_so_where_they_are_shown(renderer):
     view = small_case()
     old = dataclasses.replace(view, maps=dataclasses.replace(view.maps, realigned=("SMA", "VG")))
     notes = legend(old, Shown(predicted=True)).notes
-    assert "Predicted before SMA, VG was aligned anew: predict again" in notes
+    assert "Predicted before SMA, VG changed: predict again" in notes
     assert not any("predict again" in note for note in legend(old, Shown(stains=("HE",))).notes)
     assert not any("predict again" in note for note in legend(view, Shown(predicted=True)).notes)
 

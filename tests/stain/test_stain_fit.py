@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from stainloom.errors import CaseError
-from stainloom.stain.fit import StainFit, reference_fit
+from stainloom.stain.fit import StainFit, out_of_focus, reference_fit
 
 FIT = StainFit(
     "HE",
@@ -17,6 +17,7 @@ FIT = StainFit(
     50_000,
     0.01,
     0.4,
+    1.0,
     ("a warning",),
 )
 
@@ -74,3 +75,27 @@ def test_a_reference_is_of_one_stain() -> None:
         reference_fit([FIT, replace(FIT, stain="SMA")])
     with pytest.raises(ValueError, match="at least one"):
         reference_fit([])
+
+
+def _seen(*details: float, um: float = 1.0) -> dict[str, StainFit]:
+    return {f"S{k}": replace(FIT, detail=detail, detail_um=um) for k, detail in enumerate(details)}
+
+
+def test_a_slide_far_coarser_than_usual_is_out_of_focus() -> None:
+    assert out_of_focus(_seen(0.5, 0.6, 0.12, 0.55), 0.45) == {"S2"}
+    assert out_of_focus(_seen(0.5, 0.6, 0.35, 0.55), 0.45) == set()
+    assert out_of_focus(_seen(0.5, 0.6, 0.12, 0.55), 0.0) == set()
+
+
+def test_of_two_slides_nobody_says_which_is_the_odd_one() -> None:
+    assert out_of_focus(_seen(0.5, 0.05), 0.45) == set()
+
+
+def test_a_slide_on_which_nothing_could_be_told_is_not_blamed_and_blames_none() -> None:
+    assert out_of_focus(_seen(0.0, 0.5, 0.1, 0.6), 0.45) == {"S2"}
+    assert out_of_focus(_seen(0.0, 0.0, 0.0, 0.5), 0.45) == set()
+
+
+def test_only_like_scales_are_compared() -> None:
+    fine, coarse = _seen(0.6, 0.65, 0.62), _seen(0.2, 0.22, um=3.5)
+    assert out_of_focus({**fine, "T0": coarse["S0"], "T1": coarse["S1"]}, 0.45) == set()

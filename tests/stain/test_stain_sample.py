@@ -75,6 +75,17 @@ def test_a_blurred_slide_has_less_detail_whatever_its_scale_and_dye(um_per_px: f
     assert sample_tissue(slide(2.5, 0.6), SETTINGS).detail < 0.4 * sharp
 
 
+def test_airy_tissue_is_looked_at_too() -> None:
+    rng = np.random.default_rng(4)
+    walls = cv2.GaussianBlur(rng.random((400, 400)), (0, 0), 2) > 0.505
+    amounts = np.dstack([0.6 * walls * rng.random(walls.shape), 0.3 * walls])
+    pixels = colour(amounts @ unit([dye.direction for dye in HE.dyes]), GLASS)
+    sharp = sample_tissue(ArrayPyramid(pixels, 3.5), SETTINGS)
+    blurred = sample_tissue(ArrayPyramid(cv2.GaussianBlur(pixels, (0, 0), 1.5), 3.5), SETTINGS)
+    assert sharp.detail_um == 3.5
+    assert 0 < blurred.detail < 0.5 * sharp.detail
+
+
 def test_a_slide_is_fitted_with_its_own_glass(slide: Watched) -> None:
     assert np.abs(glass_of(slide) - GLASS).max() < 1.5
     fit = fit_slide(slide, HE, SETTINGS)

@@ -88,7 +88,7 @@ class MapsView:
     classes
         The classes of the run.
     realigned
-        Stains that were aligned anew since: their part in these maps lies where they lay then.
+        Stains that were aligned anew, came in or dropped out since: the maps are as they were then.
     """
 
     run: str

@@ -287,6 +287,8 @@ class PatchSetWriter:
             with new_folder(final, error_type=PatchError) as part:
                 for item in sorted(self._beside.iterdir()):
                     os.rename(item, part / item.name)
+        # The same patches exported again are the latest again.
+        os.utime(final)
         self.close()
         return final
 

@@ -18,6 +18,7 @@ from stainloom.io.tiles import TileCache
 MAX_PICTURE_PX = 400_000_000
 _PNG = b"\x89PNG\r\n\x1a\n"
 _JPEG = b"\xff\xd8\xff"
+_PNG_END = 1024
 _HEADER_BYTES = 8 * 1024 * 1024
 _FRAMES = {0xC0, 0xC1, 0xC2}
 _OTHER_FRAMES = {0xC3, 0xC5, 0xC6, 0xC7, 0xC9, 0xCA, 0xCB, 0xCD, 0xCE, 0xCF}
@@ -30,8 +31,9 @@ def opens(path: Path, head: bytes) -> bool:
 
 
 def describe(path: Path, stain: str | None) -> SlideFacts:
-    """Size and kind, from the header alone; such files state no um per px that could be believed."""
+    """Size and kind, and that the file has its end; such files state no um per px that could be believed."""
     size, kind = _header(path, stain)
+    _check_end(path, kind, stain)
     return SlideFacts(size, None, 1, kind)
 
 
@@ -188,6 +190,13 @@ def _header(path: Path, stain: str | None) -> tuple[Size, str]:
         found = f"{size.cols} x {size.rows} px, {size.rows * size.cols / 1e6:.0f} Mpx"
         raise _unfit(path, stain, f"at most {MAX_PICTURE_PX // 10**6} Mpx in a PNG or JPEG", found)
     return size, kind
+
+
+def _check_end(path: Path, kind: str, stain: str | None) -> None:
+    """Refuse a file that was cut short, without decoding it."""
+    data = path.read_bytes()
+    if not (_jpeg_is_whole(data) if kind == "JPEG" else b"IEND" in data[-_PNG_END:]):
+        raise _broken(path, stain, f"a {kind} that ends before its end")
 
 
 def _png_header(head: bytes) -> Size:

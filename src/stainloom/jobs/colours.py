@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,8 +14,11 @@ from stainloom.io.tiles import TileCache
 from stainloom.jobs.opening import (
     CACHE_BYTES,
     OUT_OF_FOCUS,
+    REFERENCE_OUT_OF_FOCUS,
     chosen_cases,
     chosen_stains,
+    colour_of,
+    in_focus,
     open_stain,
 )
 from stainloom.jobs.outcome import Outcome, SlideTask
@@ -23,8 +27,6 @@ from stainloom.workers import over
 
 if TYPE_CHECKING:
     from stainloom.stain.fit import NormalizeSettings
-
-_NEEDED_SHARP = "Out of focus, and used all the same, since all else lies on it. Scan the slide again"
 
 
 def normalize(
@@ -40,7 +42,7 @@ def normalize(
 
     The look is that of the cases normalized before; without any it is the median of the fits of this call.
     """
-    from stainloom.stain.fit import NormalizeSettings, reference_fit
+    from stainloom.stain.fit import NormalizeSettings, out_of_focus, reference_fit
     from stainloom.stain.normalize import Normalization
 
     folder = StudyFolder.open(study)
@@ -72,17 +74,21 @@ def normalize(
             doubts.setdefault((task.stain, text), []).append(task.case)
     warnings += [_doubt(stain, text, names, len(fits[stain])) for (stain, text), names in doubts.items()]
     for stain, by_case in fits.items():
-        target = _look(folder, stain, set(by_case)) or reference_fit(list(by_case.values()))
-        for name, fit in by_case.items():
-            sharp = fit.detail >= chosen.least_detail * target.detail
-            if not sharp:
-                warnings.append(
-                    f"{name}, {stain}: {_NEEDED_SHARP if stain == folder.study.reference else OUT_OF_FOCUS}"
-                )
-            folder.save_normalization(name, stain, Normalization(fit, target, sharp).as_dict())
-            changed.append(f"cases/{name}/normalization/{stain}.json")
-    text = f"Colours of {len(changed)} slides brought to the study's look"
-    return Outcome(tuple(changed), {"slides": len(changed)}, text, tuple(warnings), tuple(problems))
+        known = _known(folder, stain)
+        others = [each.target for name, each in known.items() if name not in by_case]
+        target = others[0] if others else reference_fit(list(by_case.values()))
+        known |= {name: Normalization(fit, target) for name, fit in by_case.items()}
+        blurred = out_of_focus({name: each.source for name, each in known.items()}, chosen.least_detail)
+        said = REFERENCE_OUT_OF_FOCUS if stain == folder.study.reference else OUT_OF_FOCUS
+        for name, each in known.items():
+            # One slide more may tell that another is blurred, or that it is not.
+            if name in by_case or each.in_focus != (name not in blurred):
+                folder.save_normalization(name, stain, replace(each, in_focus=name not in blurred).as_dict())
+                changed.append(f"cases/{name}/normalization/{stain}.json")
+                warnings += [f"{name}, {stain}: {said}"] if name in blurred else []
+    count = sum(len(by_case) for by_case in fits.values())
+    text = f"Colours of {count} slides brought to the study's look"
+    return Outcome(tuple(changed), {"slides": count}, text, tuple(warnings), tuple(problems))
 
 
 def _doubt(stain: str, text: str, names: Sequence[str], fitted: int) -> str:
@@ -93,21 +99,20 @@ def _doubt(stain: str, text: str, names: Sequence[str], fitted: int) -> str:
 
 
 def _as_scanned(folder: StudyFolder, cases: Sequence[Case], stains: Sequence[str]) -> Outcome:
+    warnings = []
     for case in cases:
         for stain in stains:
+            if not in_focus(folder, case, stain):
+                warnings.append(f"{case.name}, {stain}: out of focus, and used from now on; leave it out if need be")
             folder.drop_normalization(case.name, stain)
-    return Outcome(changed=tuple(case.name for case in cases), text="Colours are left as they were scanned")
+    text = "Colours are left as they were scanned; nobody looks whether slides are in focus"
+    return Outcome(changed=tuple(case.name for case in cases), text=text, warnings=tuple(warnings))
 
 
-def _look(folder: StudyFolder, stain: str, without: set[str]) -> Any:
-    """The look that the study's other cases of a stain were brought to; None where there is none yet."""
-    from stainloom.stain.normalize import Normalization
-
-    for name in folder.case_names():
-        stored = None if name in without else folder.normalization(name, stain)
-        if stored is not None:
-            return Normalization.from_dict(stored).target
-    return None
+def _known(folder: StudyFolder, stain: str) -> dict[str, Any]:
+    """The normalizations of a stain that the study has, by case."""
+    found = {case.name: colour_of(folder, case, stain) for case in folder.cases()}
+    return {name: colour for name, colour in found.items() if colour is not None}
 
 
 def _fit_slide(task: SlideTask, progress: Progress) -> Any:

@@ -29,6 +29,7 @@ Tell = Callable[[str], None]
 
 _SCREENSHOT_S = 300
 _MARK = "demo.json"
+_MARKED = {"made by": "stainloom demo", "replaced by": "the next demo with this --out"}
 _FUSED, _SHIFTED, _SHUFFLED = "all stains", "shifted stains (control)", "shuffled labels (control)"
 
 
@@ -259,17 +260,20 @@ def _controls(figures: Mapping[str, Any], stains: Sequence[str]) -> jobs.Outcome
         ),
     )
     lines = [f"{'holds' if check.holds else 'DOES NOT HOLD'}: {check.name}, {check.text}" for check in checks]
-    return jobs.Outcome(
-        (), {check.name: {"holds": check.holds, "text": check.text} for check in checks}, "\n".join(lines)
-    )
+    problems = [
+        ModelError(f"a control does not hold: {check.name}", found=check.text) for check in checks if not check.holds
+    ]
+    found = {check.name: {"holds": check.holds, "text": check.text} for check in checks}
+    return jobs.Outcome((), found, "\n".join(lines), (), tuple(problems))
 
 
 def _finish(
     steps: _Steps, out: Path, study: Path, case: str, window: bool, controls_of: Sequence[str] = ()
 ) -> jobs.Outcome:
     steps("Report", lambda: jobs.report(study, cases=[case], progress=steps.progress))
+    problems: tuple[StainloomError, ...] = ()
     if controls_of:
-        steps("Controls", lambda: _controls(steps.figures, controls_of))
+        problems = steps("Controls", lambda: _controls(steps.figures, controls_of)).problems
     report = out / "report.html"
     shutil.copyfile(_latest_report(study), report)
     shots = out / "screenshots"
@@ -280,14 +284,15 @@ def _finish(
     if window and _has_screen():
         steps.tell("Opening napari; close its window to end.")
         subprocess.run([sys.executable, "-m", "stainloom.plugin", str(study), "--case", case], check=False)
-    return jobs.Outcome((str(report), str(shots)), {"seconds": steps.seconds})
+    return jobs.Outcome((str(report), str(shots)), {"seconds": steps.seconds}, problems=problems)
 
 
 def _clear(out: Path) -> Path:
     """An empty place for the study; only what an earlier demo made is removed."""
     mine = [out / name for name in ("study", "study.truth", "study.shifted", "screenshots")]
-    there = [old.name for old in mine if old.exists()]
-    if there and not (out / _MARK).exists():
+    written = [*mine, *(out / name for name in (_MARK, "report.html", "figures.json"))]
+    there = [old.name for old in written if old.exists()]
+    if there and not _is_marked(out):
         raise CaseError(
             f"the folder {out.name} holds something that no demo made",
             expected="an empty folder, or one of an earlier demo",
@@ -295,10 +300,17 @@ def _clear(out: Path) -> Path:
             next="choose another folder with --out",
         )
     out.mkdir(parents=True, exist_ok=True)
-    write_json(out / _MARK, {"made by": "stainloom demo", "replaced by": "the next demo with this --out"})
+    write_json(out / _MARK, _MARKED)
     for old in mine:
         shutil.rmtree(old, ignore_errors=True)
     return mine[0]
+
+
+def _is_marked(out: Path) -> bool:
+    try:
+        return read_json(out / _MARK) == _MARKED
+    except StainloomError:
+        return False
 
 
 def _real_slides(progress: Progress) -> Path:

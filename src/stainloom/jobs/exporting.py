@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from stainloom.case.case import Case
+from stainloom.case.view import USABLE
 from stainloom.errors import PatchError, StainloomError
 from stainloom.io.casefile import StudyFolder
 from stainloom.io.tiles import TileCache
@@ -21,6 +23,7 @@ from stainloom.jobs.opening import (
     open_aligned,
     read_snapshot,
     take_snapshot,
+    verdict_of,
 )
 from stainloom.jobs.outcome import Outcome, SlideTask
 from stainloom.progress import Progress, part, silent
@@ -49,7 +52,6 @@ def export(
     settings: PatchSettings | None = None,
     *,
     cases: Sequence[str] = (),
-    stains: Sequence[str] = (),
     workers: int | None = None,
     one_patient: bool = False,
     progress: Progress = silent,
@@ -61,10 +63,6 @@ def export(
     from stainloom.io.patchset import PatchSetWriter
     from stainloom.patches.select import PatchSettings
 
-    if stains:
-        raise PatchError(
-            "patches are cut from all stains", found=", ".join(stains), next="choose stains at `stainloom train`"
-        )
     folder = StudyFolder.open(study)
     chosen = settings or PatchSettings()
     tasks, problems = _tasks(folder, chosen, cases)
@@ -100,7 +98,12 @@ def export(
                 counts[window.class_id] = counts.get(window.class_id, 0) + 1
         if problems and not windows:
             raise problems[0]
-        split, figures, said = _split(folder, windows, by_patient, chosen, one_patient)
+        try:
+            split, figures, said = _split(folder, windows, by_patient, chosen, one_patient)
+        except PatchError as error:
+            if problems:  # too few patients are left because of what went wrong with the others
+                raise problems[0] from error
+            raise
         path = writer.finish(split, figures=figures, progress=part(progress, 0.9, 1))
     totals = _totals(by_patient, folder)
     classes = ", ".join(f"{short} {count}" for short, count in totals.items())
@@ -122,8 +125,19 @@ def _tasks(
     """A task for each case that is painted, and why the others have none; raises where no case is left."""
     tasks: list[SlideTask] = []
     problems: list[StainloomError] = []
-    for case in chosen_cases(folder, cases):
+    selected = chosen_cases(folder, cases)
+    raw = {case.name: _raw_stains(folder, case) for case in selected}
+    mixed = any(raw.values()) and any(_has_normalized(folder, case) for case in selected)
+    for case in selected:
         try:
+            if mixed and raw[case.name]:
+                raise PatchError(
+                    f"case {case.name} is not normalized, and others are: a network must not see both",
+                    stain=raw[case.name][0],
+                    expected="normalized colours in all cases, or in none",
+                    found=f"colours as scanned in {', '.join(raw[case.name])}",
+                    next="run `stainloom normalize`",
+                )
             take_snapshot(folder, case)
             tasks.append(SlideTask(folder.path, case.name, "", settings))
         except StainloomError as error:
@@ -131,6 +145,22 @@ def _tasks(
     if not tasks:
         raise problems[0]
     return tasks, problems
+
+
+def _raw_stains(folder: StudyFolder, case: Case) -> list[str]:
+    """Stains of a case that a network would see as they were scanned, although their dyes are known."""
+    return [
+        stain.name
+        for stain in folder.study.stains
+        if stain.dyes
+        and stain.name in case.slides
+        and verdict_of(folder, case, stain.name)[0] in USABLE
+        and folder.normalization(case.name, stain.name) is None
+    ]
+
+
+def _has_normalized(folder: StudyFolder, case: Case) -> bool:
+    return any(folder.normalization(case.name, stain) is not None for stain in case.slides)
 
 
 def _split(

@@ -45,13 +45,16 @@ def open_stain(folder: StudyFolder, case: Case, stain: str, cache: TileCache) ->
 OUT_OF_FOCUS = "Out of focus: it is shown, but no network sees it. Scan the slide again"
 """What is said of a stain that is too blurred; see `NormalizeSettings.least_detail`."""
 
+REFERENCE_OUT_OF_FOCUS = "Out of focus, and used all the same, since all else lies on it. Scan the slide again"
+"""What is said of a reference that is."""
+
 
 def verdict_of(folder: StudyFolder, case: Case, stain: str) -> tuple[Verdict, str]:
     """How far a stain's place can be trusted, and what that means in words."""
     if stain not in case.slides:
         return "missing", f"{case.name} has no {stain} slide"
     if stain == folder.study.reference:
-        return "reference", ""
+        return "reference", "" if _sharp(folder, case, stain) else REFERENCE_OUT_OF_FOCUS
     if stain in case.left_out:
         return "left out", f"{stain} was left out of {case.name}"
     found = folder.current_warp(case.name, stain)
@@ -68,7 +71,11 @@ def verdict_of(folder: StudyFolder, case: Case, stain: str) -> tuple[Verdict, st
 
 def in_focus(folder: StudyFolder, case: Case, stain: str) -> bool:
     """Whether a slide is sharp enough for a network; True where nobody looked yet, and of the reference, which all needs."""
-    colour = None if stain == folder.study.reference else colour_of(folder, case, stain)
+    return stain == folder.study.reference or _sharp(folder, case, stain)
+
+
+def _sharp(folder: StudyFolder, case: Case, stain: str) -> bool:
+    colour = colour_of(folder, case, stain)
     return colour is None or colour.in_focus
 
 

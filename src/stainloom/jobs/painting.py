@@ -142,6 +142,8 @@ def import_annotations(study: Path, case: str, file: Path, *, stain: str | None 
                     )
                 item = _label_object(folder, found, annotation, lesion, store.size)
                 objects.append(item)
+                if lesion is not None and not annotation.is_mark:
+                    warnings += _off_slide(found.slide(folder.study.reference).size, annotation, item, number)
                 after[item.box.within(whole(store.size))][item.mask] = item.class_id
             store.paint(
                 whole(store.size), store.raster(), after, what=f"import of {file.name}", class_id=0, objects=objects
@@ -152,6 +154,18 @@ def import_annotations(study: Path, case: str, file: Path, *, stain: str | None 
     painted = sum(item.class_id > 0 for item in objects)
     text = f"{painted} outlines painted, {len(objects) - painted} objects kept as marks"
     return Outcome((f"cases/{case}/labels.sqlite",), {"labels": id, "painted": painted}, text, tuple(warnings))
+
+
+def _off_slide(size: Size, annotation: Annotation, item: LabelObject, number: int) -> list[str]:
+    """A sentence where an outline reaches beyond the slide, or paints no pixel: most often the file has another scale."""
+    corners = np.concatenate([ring for part in annotation.parts for ring in part])
+    low, high = corners.min(axis=0), corners.max(axis=0)
+    slide = f"the slide of {size.cols} x {size.rows} px (X, Y)"
+    place = f"X {low[1]:.0f} to {high[1]:.0f}, Y {low[0]:.0f} to {high[0]:.0f}"
+    if (low < -0.5).any() or (high > np.array(size.shape) + 0.5).any():
+        painted = "only what lies on it was painted" if item.class_id else "nothing was painted"
+        return [f"object {number} reaches beyond {slide}: {place}; {painted}. Was the file made at another scale?"]
+    return [] if item.class_id else [f"object {number} is smaller than a pixel of the labels and was not painted"]
 
 
 def _on_reference(folder: StudyFolder, case: Case, stain: str, annotation: Annotation) -> Annotation:

@@ -31,7 +31,6 @@ from stainloom.settings import as_json
 
 if TYPE_CHECKING:
     from stainloom.io.maps import MapFacts
-    from stainloom.io.slides import OpenedSlide
     from stainloom.model.predict import Maps
     from stainloom.model.settings import PredictSettings
 
@@ -71,8 +70,6 @@ def predict(
     progress: Progress = silent,
 ) -> Outcome:
     """Lay class map, probabilities and stain weights of a run over cases: over lesions, a box (um) or all tissue."""
-    from stainloom.io.maps import MapFacts, save_maps
-    from stainloom.model.predict import predict_region
     from stainloom.model.settings import PredictSettings
 
     folder = StudyFolder.open(study)
@@ -84,35 +81,12 @@ def predict(
     problems: list[StainloomError] = []
     rows: list[dict[str, Any]] = []
     for number, case in enumerate(selected):
-        share = part(progress, number / len(selected), (number + 1) / len(selected))
-        opened: list[OpenedSlide] = []
+        share = part(progress, number / len(selected), (number + 1) / len(selected), case.name)
         try:
-            if run.normalized:
-                _check_normalized(folder, case, run)
-            aligned, opened = open_aligned(folder, case, TileCache(CACHE_BYTES), normalized=run.normalized)
-            box, mask = _wanted(folder, case, aligned, run, chosen, where, box_um)
-            maps = predict_region(run, aligned, box, mask, chosen, progress=share)
+            path, maps = _predict_case(folder, case, run, chosen, where, box_um, share)
         except StainloomError as error:
             problems.append(error)
             continue
-        finally:
-            for slide in opened:
-                slide.close()
-        facts = MapFacts(
-            run.id,
-            run.stains,
-            run.classes,
-            maps.um_per_px,
-            maps.origin_um,
-            {s.name: s.warp.id for s in aligned.stains if s is not None and s.warp is not None},
-            folder.study.simulated,
-            run.one_patient,
-            {"where": where, "settings": as_json(chosen)},
-        )
-        parent = folder.case_path(case.name) / "maps"
-        if where != "tissue":
-            maps = _laid_over(parent, facts, maps)
-        path = save_maps(parent, facts, maps.classes, maps.probabilities, maps.weights)
         changed.append(f"cases/{case.name}/maps/{path.name}")
         warnings += cautions(folder, case)
         area = maps.um_per_px[0] * maps.um_per_px[1] / 1e6
@@ -125,11 +99,56 @@ def predict(
     return Outcome(tuple(changed), {"run": run.id, "cases": rows}, "\n".join(lines), tuple(warnings), tuple(problems))
 
 
+def _predict_case(
+    folder: StudyFolder,
+    case: Case,
+    run: Any,
+    settings: PredictSettings,
+    where: Where,
+    box_um: tuple[float, float, float, float] | None,
+    progress: Progress,
+) -> tuple[Path, Maps]:
+    """The maps of one case, saved: a part of the section is laid over what this run predicted elsewhere."""
+    from stainloom.io.maps import MapFacts, save_maps
+    from stainloom.model.predict import predict_region
+
+    if run.normalized:
+        _check_normalized(folder, case, run)
+    aligned, opened = open_aligned(folder, case, TileCache(CACHE_BYTES), normalized=run.normalized)
+    try:
+        box, mask = _wanted(folder, case, aligned, run, settings, where, box_um)
+        maps = predict_region(run, aligned, box, mask, settings, progress=progress)
+    finally:
+        for slide in opened:
+            slide.close()
+    used = [stain for stain in aligned.stains if stain is not None and stain.name in run.stains]
+    facts = MapFacts(
+        run.id,
+        run.stains,
+        run.classes,
+        maps.um_per_px,
+        maps.origin_um,
+        {stain.name: stain.warp.id for stain in used if stain.warp is not None},
+        folder.study.simulated,
+        run.one_patient,
+        {
+            "where": where,
+            "settings": as_json(settings),
+            "normalizations": {stain.name: stain.colour.id for stain in used if stain.colour is not None},  # type: ignore[attr-defined]
+        },
+    )
+    parent = folder.case_path(case.name) / "maps"
+    if where != "tissue":
+        maps = _laid_over(parent, facts, maps)
+    return save_maps(parent, facts, maps.classes, maps.probabilities, maps.weights), maps
+
+
 def _check_normalized(folder: StudyFolder, case: Case, run: Any) -> None:
     """A network that learned from normalized colours is never shown raw ones."""
     for stain in run.stains:
         usable = stain in case.slides and verdict_of(folder, case, stain)[0] in USABLE
-        if usable and folder.normalization(case.name, stain) is None:
+        # A stain whose dyes nobody named has no normal colours: the network learned it as scanned.
+        if usable and folder.study.stain(stain).dyes and folder.normalization(case.name, stain) is None:
             raise ModelError(
                 f"case {case.name} is not normalized, and run {run.id} learned from normalized colours",
                 stain=stain,
@@ -139,15 +158,22 @@ def _check_normalized(folder: StudyFolder, case: Case, run: Any) -> None:
             )
 
 
+def _made_from(facts: MapFacts) -> tuple[Any, ...]:
+    return facts.um_per_px, facts.origin_um, dict(facts.warps), facts.extra.get("normalizations")
+
+
 def _laid_over(parent: Path, facts: MapFacts, maps: Maps) -> Maps:
-    """New maps of a part of the section over what this run predicted elsewhere, where that lies on the same grid and warps."""
+    """New maps of a part of the section over what this run predicted elsewhere, from the same grid, warps and colours."""
     from stainloom.io.maps import list_maps, open_maps
 
     if facts.run not in list_maps(parent):
         return maps
-    earlier = open_maps(parent / facts.run)
+    try:
+        earlier = open_maps(parent / facts.run)
+    except StainloomError:
+        return maps  # damaged: what is predicted now takes its place
     known = earlier.facts
-    same = (known.um_per_px, known.origin_um, known.warps) == (facts.um_per_px, facts.origin_um, facts.warps)
+    same = _made_from(known) == _made_from(facts)
     if not same or earlier.class_map.levels[0].shape != maps.classes.shape:
         return maps
     there = maps.classes > 0
@@ -178,18 +204,6 @@ def _wanted(
     box = whole(size_at(size, scale))
     grid = MapGrid.over(box, run, settings)
     centres = grid.centres_um()
-    if where == "box":
-        assert box_um is not None
-        low, high = np.array(box_um[:2]), np.array(box_um[:2]) + box_um[2:]
-        mask = ((centres >= low) & (centres < high)).all(axis=-1)
-        if not mask.any():
-            raise ModelError(
-                f"the box holds no window in case {case.name}",
-                expected=f"at least {run.size_px * run.um_per_px:.0f} um a side, on the slide of {size[0]:.0f} x {size[1]:.0f} um",
-                found=f"{box_um[2]:.0f} x {box_um[3]:.0f} um at row {box_um[0]:.0f}, column {box_um[1]:.0f}",
-                next="choose a larger box, or another place",
-            )
-        return box, mask
     if where == "lesions":
         labels = take_snapshot(folder, case)
         raster, step = labels.raster, labels.um_per_px
@@ -199,4 +213,16 @@ def _wanted(
         step = (8.0, 8.0)
         raster = tissue_mask(overview(reference.pyramid, step[0]), step).astype(np.uint8)
     index = np.clip((centres / np.array(step)).astype(np.intp), 0, np.array(raster.shape) - 1)
-    return box, raster[index[..., 0], index[..., 1]] > 0
+    mask = raster[index[..., 0], index[..., 1]] > 0
+    if where == "box":
+        assert box_um is not None
+        low, high = np.array(box_um[:2]), np.array(box_um[:2]) + box_um[2:]
+        mask &= ((centres >= low) & (centres < high)).all(axis=-1)
+        if not mask.any():
+            raise ModelError(
+                f"the box holds no window of tissue in case {case.name}",
+                expected=f"tissue, and at least {run.size_px * run.um_per_px:.0f} um a side, on the slide of {size[0]:.0f} x {size[1]:.0f} um",
+                found=f"{box_um[2]:.0f} x {box_um[3]:.0f} um at row {box_um[0]:.0f}, column {box_um[1]:.0f}",
+                next="choose a larger box, or another place",
+            )
+    return box, mask

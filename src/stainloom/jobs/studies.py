@@ -42,12 +42,13 @@ def show_study(study: Path) -> Outcome:
     folder = StudyFolder.open(study)
     lines = [said_of(folder)]
     for case in folder.cases():
-        verdicts = {name: verdict_of(folder, case, name)[0] for name in folder.study.stain_names}
+        found = {name: verdict_of(folder, case, name) for name in folder.study.stain_names}
         painted = "painted" if folder.labels_path(case.name).exists() else "not painted"
-        said = ", ".join(f"{name} {verdict}{_slide_lost(folder, case, name)}" for name, verdict in verdicts.items())
+        said = ", ".join(f"{name} {verdict}{_slide_lost(folder, case, name)}" for name, (verdict, _) in found.items())
         old = [name for name in case.slides if is_stale(folder, case, name, None)]
         again = f"; carried before the last alignment: {', '.join(old)}" if old else ""
         lines.append(f"{case.name} (patient {case.patient}): {said}; {painted}{again}")
+        lines += [f"    {name}: {why}" for name, (verdict, why) in found.items() if why and verdict != "good"]
     lines += [f"patch sets: {', '.join(folder.patchsets()) or 'none'}", f"runs: {', '.join(folder.runs()) or 'none'}"]
     figures = {"cases": list(folder.case_names()), "runs": list(folder.runs()), "patchsets": list(folder.patchsets())}
     return Outcome(figures=figures, text="\n".join(lines))

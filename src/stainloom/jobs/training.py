@@ -87,7 +87,13 @@ def train(
             else "held-out patients"
         )
         said += f"; on {where} {test['accuracy']:.1%} right, {test['balanced_accuracy']:.1%} balanced over classes"
+        said += f" ({_many(test['samples'], 'window')} of {_many(len(test['patients']), 'patient')}; "
+        said += f"guessing the largest class: {test['chance']:.1%})"
     return Outcome((f"runs/{id}",), {"run": id, **run.figures}, said)
+
+
+def _many(count: int, one: str) -> str:
+    return f"{count} {one}" if count == 1 else f"{count} {one}s"
 
 
 def _interrupted(folder: StudyFolder) -> str:
@@ -138,6 +144,7 @@ def _test_figures(run: Any, patches: Any) -> dict[str, Any]:
     weights = found.weights.mean(axis=0)
     return {
         "samples": len(indices),
+        "chance": float(matrix.sum(axis=1).max() / matrix.sum()),
         "patients": sorted(set(found.patients.tolist())),
         "accuracy": accuracy(matrix),
         "balanced_accuracy": balanced_accuracy(matrix),

@@ -9,12 +9,13 @@ import numpy as np
 
 from stainloom.case.aligned import AlignedStain
 from stainloom.case.case import Case
-from stainloom.case.view import CaseView, MapsView, StainView
+from stainloom.case.view import USABLE, CaseView, MapsView, StainView
 from stainloom.io.casefile import StudyFolder
 from stainloom.io.tiles import TileCache
 from stainloom.jobs.opening import (
     CACHE_BYTES,
     colour_of,
+    in_focus,
     open_stain,
     take_snapshot,
     verdict_of,
@@ -80,9 +81,12 @@ def _maps_view(folder: StudyFolder, case: Case) -> MapsView | None:
     names = list_maps(parent)
     if not names:
         return None
-    maps = open_maps(parent / names[-1])
+    maps = open_maps(max((parent / name for name in names), key=lambda path: (path / "maps.json").stat().st_mtime_ns))
     weights = maps.weights.whole().astype(np.float32) / 255
-    now = {stain: folder.current_warp_id(case.name, stain) for stain in maps.facts.warps}
+    usable = {name for name in maps.facts.stains if name in folder.study.moving and name in case.slides}
+    usable = {name for name in usable if verdict_of(folder, case, name)[0] in USABLE and in_focus(folder, case, name)}
+    now = {name: folder.current_warp_id(case.name, name) for name in usable}
+    then = maps.facts.warps
     return MapsView(
         maps.facts.run,
         maps.facts.um_per_px,
@@ -91,5 +95,5 @@ def _maps_view(folder: StudyFolder, case: Case) -> MapsView | None:
         maps.probabilities.whole(),
         dict(zip(maps.facts.stains, weights, strict=True)),
         maps.facts.classes,
-        tuple(stain for stain, id in maps.facts.warps.items() if id != now[stain]),
+        tuple(stain for stain in maps.facts.stains if now.get(stain) != then.get(stain)),
     )

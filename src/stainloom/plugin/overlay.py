@@ -191,10 +191,11 @@ def _bar(shown: Shown) -> Bar | None:
 def _notes(view: CaseView, shown: Shown) -> tuple[str, ...]:
     notes = []
     for stain in view.stains:
-        if not stain.trusted and (stain.aligned is None or _looked_at(stain, shown)):
+        doubted = not stain.trusted or (stain.verdict == "reference" and stain.message)
+        if doubted and (stain.aligned is None or _looked_at(stain, shown)):
             notes.append(caution(stain))
     if view.maps is not None and view.maps.realigned and (shown.predicted or shown.weights):
-        notes.append(f"Predicted before {', '.join(view.maps.realigned)} was aligned anew: predict again")
+        notes.append(f"Predicted before {', '.join(view.maps.realigned)} changed: predict again")
     if view.simulated:
         notes.append(SIMULATED)
     notes.append(RESEARCH_ONLY)

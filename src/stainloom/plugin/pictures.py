@@ -197,7 +197,7 @@ def _classes(session: Session) -> Iterator[Picture]:
     session.viewer.layers.selection.active = session.layers.predicted
     session.look_at(_whole_reference(session), beside_legend=True)
     caption = (
-        f"What the network predicts for each place of {session.view.reference.name} from all stains together, in the "
+        f"What the network predicts for each place of {session.view.reference.name} from {len(session.layers.weights)} stains together, in the "
         "colours of the legend; where nothing was predicted the slide shows through."
     )
     yield Picture("classes.png", _said(session, caption), photograph(session.viewer))

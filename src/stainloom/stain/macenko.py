@@ -78,7 +78,7 @@ def fit_stain(
             stain=stain.name,
             expected=f"{_LEAST_PX} pixels of a mean optical density above {chosen.least_density}",
             found=f"{len(dense)} of {len(pixels)}",
-            next="look at the slide; for a pale one lower the density threshold, or leave the stain unnormalized",
+            next="look at the slide; for a pale one lower the density threshold, or leave this stain out of the case",
         )
     published = unit([dye.direction for dye in stain.dyes])
     vectors, warnings = _METHODS[len(published)](dense, published, stain, chosen)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from stainloom.case.resample import overview
 from stainloom.case.stains import Stain
 from stainloom.errors import SlideError
-from stainloom.geometry import Box, Pixels, Points, Pyramid, Scale, level_for
+from stainloom.geometry import Box, Pixels, Points, Pyramid, level_for
 from stainloom.progress import Progress, silent
 from stainloom.stain.density import Floats
 from stainloom.stain.fit import NormalizeSettings, StainFit
@@ -22,6 +22,7 @@ _OVERVIEW_PX_MOST = 4_000_000
 _SAMPLE_BOX_PX = 32
 _PX_A_BOX = 256
 _FINE_UM = 2.0
+_BOX_TISSUE_LEAST = 0.5
 
 
 def glass_of(pyramid: Pyramid, *, um_per_px: float = 16.0) -> Floats:
@@ -45,12 +46,16 @@ class TissueSample:
     pixels
         (n, 3) uint8.
     detail
-        How fine its structures are, 0 (all smooth) to about 1 (nothing in common 2 um apart): mean square of the difference
-        of places 2 um apart, over twice the variance, in optical density and within 32 px.
+        How fine its structures are, 0 (all smooth) to about 1 (neighbours have nothing in common): mean square of the
+        difference of places 2 um apart (a pixel, where pixels are larger), over twice the variance, in optical density,
+        of tissue within 32 px; 0 where the slide shows too little of it.
+    detail_um
+        um per px that was looked at: only slides of about the same can be compared.
     """
 
     pixels: Pixels
     detail: float
+    detail_um: float
 
 
 def sample_tissue(
@@ -97,24 +102,32 @@ def sample_tissue(
     count = max(1, math.ceil(chosen.sample_px / _PX_A_BOX))
     centres = (places[generator.integers(0, len(places), count)] + generator.random((count, 2))) * step
     level = level_for(pyramid, chosen.sample_um)
+    down_um, along_um = pyramid.um_per_px[level]
+    apart = (max(1, round(_FINE_UM / down_um)), max(1, round(_FINE_UM / along_um)))
     found, squares = [], np.zeros(2)
     for number, centre in enumerate(centres):
         progress(number, count, "looking at tissue")
-        pixels, box = _tissue_near(pyramid, level, centre, mask, step, generator)
+        pixels, box, inside = _tissue_near(pyramid, level, centre, mask, step, generator)
         found.append(pixels)
-        if box is not None:
-            squares += _fine_and_all(box, pyramid.um_per_px[level])
+        squares += _fine_and_all(box, inside, apart)
     pixels = np.concatenate(found)
     detail = float(squares[0] / squares[1]) if squares[1] > 0 else 0.0
-    return TissueSample(pixels[generator.permutation(len(pixels))[: chosen.sample_px]], detail)
+    return TissueSample(
+        pixels[generator.permutation(len(pixels))[: chosen.sample_px]], detail, (down_um + along_um) / 2
+    )
 
 
-def _fine_and_all(box: Pixels, scale: Scale) -> Floats:
-    """Mean square difference of places `_FINE_UM` apart along rows and columns, and twice the variance."""
+def _fine_and_all(box: Pixels, inside: NDArray[np.bool_], apart: tuple[int, int]) -> Floats:
+    """Mean square difference of tissue so many px apart along rows and columns, and twice its variance."""
+    if inside.mean() < _BOX_TISSUE_LEAST:
+        return np.zeros(2)
     dark = np.log10(256.0 / (box.mean(axis=-1) + 1))
-    rows, cols = (max(1, round(_FINE_UM / um)) for um in scale)
-    down, along = dark[rows:] - dark[:-rows], dark[:, cols:] - dark[:, :-cols]
-    return np.array([(np.mean(down**2) + np.mean(along**2)) / 2, 2 * dark.var()])
+    rows, cols = apart
+    both_down, both_along = inside[rows:] & inside[:-rows], inside[:, cols:] & inside[:, :-cols]
+    if not (both_down.any() and both_along.any()):
+        return np.zeros(2)
+    down, along = (dark[rows:] - dark[:-rows])[both_down], (dark[:, cols:] - dark[:, :-cols])[both_along]
+    return np.array([(np.mean(down**2) + np.mean(along**2)) / 2, 2 * dark[inside].var()])
 
 
 def _tissue_near(
@@ -124,8 +137,8 @@ def _tissue_near(
     mask: NDArray[np.bool_],
     step: float,
     generator: np.random.Generator,
-) -> tuple[Pixels, Pixels | None]:
-    """Pixels of tissue around a place, and the whole box of them where all of it is tissue."""
+) -> tuple[Pixels, Pixels, NDArray[np.bool_]]:
+    """Pixels of tissue around a place, the whole box of them, and which of it is tissue."""
     scale = pyramid.um_per_px[level]
     row, col = (int(c / s) - _SAMPLE_BOX_PX // 2 for c, s in zip(centre_um, scale, strict=True))
     box = Box(row, col, _SAMPLE_BOX_PX, _SAMPLE_BOX_PX)
@@ -138,7 +151,9 @@ def _tissue_near(
     inside[inside] = mask[where[inside, 0], where[inside, 1]]
     kept = index[inside][:_PX_A_BOX]
     read = pyramid.read(level, box)
-    return read[kept[:, 0], kept[:, 1]], read if inside.all() else None
+    tissue = np.zeros((_SAMPLE_BOX_PX, _SAMPLE_BOX_PX), np.bool_)
+    tissue[index[inside, 0], index[inside, 1]] = True
+    return read[kept[:, 0], kept[:, 1]], read, tissue
 
 
 def fit_slide(
@@ -147,4 +162,4 @@ def fit_slide(
     """The fit of a whole slide: its glass, a sample of its tissue, and `fit_stain` on them; errors as there."""
     sample = sample_tissue(pyramid, settings, progress=progress)
     fit = fit_stain(sample.pixels, stain, settings, glass=glass_of(pyramid))
-    return replace(fit, detail=sample.detail)
+    return replace(fit, detail=sample.detail, detail_um=sample.detail_um)
