@@ -101,9 +101,16 @@ def export(
         try:
             split, figures, said = _split(folder, windows, by_patient, chosen, one_patient)
         except PatchError as error:
-            if problems:  # too few patients are left because of what went wrong with the others
-                raise problems[0] from error
-            raise
+            if not problems:
+                raise
+            # Too few patients are left because of what went wrong with the others.
+            raise PatchError(
+                error.what,
+                stain=problems[0].stain,
+                expected=error.expected,
+                found="; ".join([error.found or "", *(problem.what for problem in problems)]),
+                next=problems[0].next,
+            ) from error
         path = writer.finish(split, figures=figures, progress=part(progress, 0.9, 1))
     totals = _totals(by_patient, folder)
     classes = ", ".join(f"{short} {count}" for short, count in totals.items())
