@@ -134,12 +134,19 @@ class _Lines:
     def __init__(self) -> None:
         self._last = 0.0
         self._out = sys.stdout
+        self._heard = True
         self._lock = threading.Lock()
 
     def _write(self, kind: str, **content: Any) -> None:
         with self._lock:
-            self._out.write(json.dumps({kind: content}, ensure_ascii=False, allow_nan=False, default=str) + "\n")
-            self._out.flush()
+            if not self._heard:
+                return
+            try:
+                self._out.write(json.dumps({kind: content}, ensure_ascii=False, allow_nan=False, default=str) + "\n")
+                self._out.flush()
+            except OSError:
+                # Whoever listened is gone: after `detach` the job goes on unheard; without, the end of input stops it.
+                self._heard = False
 
     def start(self, title: str) -> None:
         self._write("start", job=title, version=__version__, process=os.getpid())

@@ -38,7 +38,17 @@ from stainloom.io.records import (
     study_content,
     study_from,
 )
-from stainloom.io.results import Carried, current_id, described, read_carried, read_warp, save_carried, save_warp
+from stainloom.io.results import (
+    Carried,
+    current_id,
+    described,
+    read_carried,
+    read_carried_ids,
+    read_quality,
+    read_warp,
+    save_carried,
+    save_warp,
+)
 from stainloom.progress import Progress, silent
 
 if TYPE_CHECKING:
@@ -237,6 +247,15 @@ class StudyFolder:
         found = self.current_warp_id(case_name, stain)
         return None if found is None else self.warp(case_name, stain, found)
 
+    def current_quality(self, case_name: str, stain: str) -> dict[str, Any] | None:
+        """The quality of the current warp alone, or None where the stain was never aligned."""
+        found = self.current_warp_id(case_name, stain)
+        return (
+            None
+            if found is None
+            else read_quality(self._stain_folder(case_name, "warps", stain) / found, case_name, stain)
+        )
+
     def warp(self, case_name: str, stain: str, id: str) -> tuple[Warp, dict[str, Any]]:
         """A stored warp and its quality; `CaseError` where it is missing or no longer what its id says."""
         return read_warp(self._stain_folder(case_name, "warps", stain) / check_name(id, "a warp"), case_name, stain)
@@ -315,6 +334,12 @@ class StudyFolder:
         folder = self._stain_folder(case_name, "carried", stain)
         id = current_id(folder)
         return None if id is None else read_carried(folder / id, case_name, stain)
+
+    def carried_ids(self, case_name: str, stain: str) -> tuple[str, str] | None:
+        """Ids of the paint and of the warp that the current carried labels were made with, or None where none were."""
+        folder = self._stain_folder(case_name, "carried", stain)
+        id = current_id(folder)
+        return None if id is None else read_carried_ids(folder / id, case_name, stain)
 
     # Landmarks
 

@@ -120,6 +120,38 @@ def read_warp(folder: Path, case_name: str, stain: str) -> tuple[Warp, dict[str,
     return warp, facts["quality"]
 
 
+def read_quality(folder: Path, case_name: str, stain: str) -> dict[str, Any]:
+    """How far a stored warp can be trusted, without the warp itself: a list of cases reads hundreds of these."""
+    facts = read_json(folder / "quality.json")
+    refuse_newer(facts, folder / "quality.json")
+    quality = facts.get("quality")
+    if not isinstance(quality, dict):
+        raise CaseError(
+            f"the alignment of {stain} in case {case_name} is damaged",
+            slide=f"{folder.name}/quality.json",
+            stain=stain,
+            expected="the key quality",
+            next=f"register {stain} of this case again",
+        )
+    return quality
+
+
+def read_carried_ids(folder: Path, case_name: str, stain: str) -> tuple[str, str]:
+    """Ids of the paint and of the warp that stored labels were carried with, without the labels."""
+    facts = read_json(folder / "carried.json")
+    refuse_newer(facts, folder / "carried.json")
+    try:
+        return str(facts["labels_id"]), str(facts["warp_id"])
+    except KeyError as error:
+        raise CaseError(
+            f"the carried labels of {stain} in case {case_name} are damaged",
+            slide=f"{folder.name}/carried.json",
+            stain=stain,
+            expected=f"the key {error}",
+            next="transfer the labels again; what was painted is kept elsewhere",
+        ) from error
+
+
 def save_carried(folder: Path, stain: str, carried: Carried) -> str:
     """Store carried labels below the folder of their stain and point to them; their id. Of earlier ones the last stays.
 

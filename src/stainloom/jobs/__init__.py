@@ -22,13 +22,14 @@ from stainloom.jobs.studies import (
     relocate,
     show_study,
 )
+from stainloom.jobs.survey import survey
 from stainloom.jobs.training import held_out_cases, train
 from stainloom.jobs.viewing import open_view
 
 __all__ = [
     "Outcome", "add_case", "check_case", "export", "export_annotations", "held_out_cases", "import_annotations",
     "import_landmarks", "new_study", "normalize", "open_view", "pack", "predict", "register", "relocate", "report",
-    "settings_of", "show_study", "simulate", "train", "transfer",
+    "settings_of", "show_study", "simulate", "survey", "train", "transfer",
 ]  # fmt: skip
 
 

@@ -57,10 +57,9 @@ def verdict_of(folder: StudyFolder, case: Case, stain: str) -> tuple[Verdict, st
         return "reference", "" if _sharp(folder, case, stain) else REFERENCE_OUT_OF_FOCUS
     if stain in case.left_out:
         return "left out", f"{stain} was left out of {case.name}"
-    found = folder.current_warp(case.name, stain)
-    if found is None:
+    quality = folder.current_quality(case.name, stain)
+    if quality is None:
         return "not aligned", f"{stain} of {case.name} is not aligned yet"
-    quality = found[1]
     verdict = quality.get("verdict")
     known: Verdict = verdict if verdict in ("good", "failed") else "check"
     message = str(quality.get("message", ""))
@@ -157,12 +156,11 @@ def take_snapshot(folder: StudyFolder, case: Case) -> Labels:
 
 def is_stale(folder: StudyFolder, case: Case, stain: str, labels_id: str | None) -> bool:
     """Whether the labels carried to a stain are older than its alignment or, where its id is given, than the paint."""
-    carried = folder.carried(case.name, stain)
-    if carried is None:
+    ids = folder.carried_ids(case.name, stain)
+    if ids is None:
         return False
-    return carried.warp_id != folder.current_warp_id(case.name, stain) or carried.labels_id != (
-        labels_id or carried.labels_id
-    )
+    paint, warp = ids
+    return warp != folder.current_warp_id(case.name, stain) or paint != (labels_id or paint)
 
 
 def read_snapshot(folder: StudyFolder, case: Case) -> Labels:

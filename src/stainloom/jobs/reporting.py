@@ -164,8 +164,8 @@ def _alignment(folder: StudyFolder) -> Section:
     for case in folder.cases():
         for stain in folder.study.moving:
             verdict, message = verdict_of(folder, case, stain)
-            found = folder.current_warp(case.name, stain) if stain in case.slides else None
-            landmarks = found[1].get("landmarks") if found else None
+            quality = folder.current_quality(case.name, stain) if stain in case.slides else None
+            landmarks = quality.get("landmarks") if quality else None
             error = f"{landmarks['median_um']:.0f} um" if landmarks else ""
             rows.append((case.name, stain, verdict, error, "" if verdict == "good" else message))
     good = sum(row[2] == "good" for row in rows)

@@ -4,22 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
-from stainloom.case.case import Case
-from stainloom.errors import CaseError, StainloomError
+from stainloom.errors import CaseError
 from stainloom.io.casefile import StudyFolder
-from stainloom.jobs.opening import (
-    is_stale,
-    verdict_of,
-)
 from stainloom.jobs.outcome import Outcome
+from stainloom.jobs.survey import CaseState, survey
 from stainloom.progress import Progress, silent
-
-if TYPE_CHECKING:
-    pass
 
 
 def new_study(study: Path, protocol: str = "aorta", *, label_um: float = 2.0) -> Outcome:
@@ -39,30 +31,25 @@ def new_study(study: Path, protocol: str = "aorta", *, label_um: float = 2.0) ->
 
 def show_study(study: Path) -> Outcome:
     """Say what a study holds, case by case."""
-    folder = StudyFolder.open(study)
-    lines = [said_of(folder)]
-    for case in folder.cases():
-        found = {name: verdict_of(folder, case, name) for name in folder.study.stain_names}
-        painted = "painted" if folder.labels_path(case.name).exists() else "not painted"
-        said = ", ".join(f"{name} {verdict}{_slide_lost(folder, case, name)}" for name, (verdict, _) in found.items())
-        old = [name for name in case.slides if is_stale(folder, case, name, None)]
-        again = f"; carried before the last alignment: {', '.join(old)}" if old else ""
-        lines.append(f"{case.name} (patient {case.patient}): {said}; {painted}{again}")
-        lines += [f"    {name}: {why}" for name, (verdict, why) in found.items() if why and verdict != "good"]
-    lines += [f"patch sets: {', '.join(folder.patchsets()) or 'none'}", f"runs: {', '.join(folder.runs()) or 'none'}"]
-    figures = {"cases": list(folder.case_names()), "runs": list(folder.runs()), "patchsets": list(folder.patchsets())}
+    found = survey(study)
+    lines = [said_of(StudyFolder.open(study)), *(_said_of_case(case) for case in found.cases)]
+    lines += [f"patch sets: {', '.join(found.patchsets) or 'none'}", f"runs: {', '.join(found.runs) or 'none'}"]
+    names = [case.name for case in found.cases]
+    figures = {"cases": names, "runs": list(found.runs), "patchsets": list(found.patchsets)}
     return Outcome(figures=figures, text="\n".join(lines))
 
 
-def _slide_lost(folder: StudyFolder, case: Case, stain: str) -> str:
-    """A word where a slide's file is not where it was."""
-    if stain not in case.slides:
-        return ""
-    try:
-        there = folder.slide_path(case, case.slide(stain)).is_file()
-    except StainloomError:
-        there = False
-    return "" if there else " (SLIDE NOT FOUND)"
+def _said_of_case(case: CaseState) -> str:
+    if case.problem:
+        return f"{case.name}: CANNOT BE READ. {case.problem}"
+    stains = ", ".join(
+        f"{stain.name} {stain.verdict}{'' if stain.found else ' (SLIDE NOT FOUND)'}" for stain in case.stains
+    )
+    old = [stain.name for stain in case.stains if stain.carried == "old"]
+    again = f"; carried before the last alignment: {', '.join(old)}" if old else ""
+    why = [f"\n    {stain.name}: {stain.message}" for stain in case.stains if stain.message and stain.verdict != "good"]
+    painted = "painted" if case.painted else "not painted"
+    return f"{case.name} (patient {case.patient}): {stains}; {painted}{again}{''.join(why)}"
 
 
 def said_of(folder: StudyFolder) -> str:
