@@ -1,0 +1,347 @@
+"""What every dock is made of: purpose, state, form, Run, Cancel, bar, result, messages; and the dock that is a form and a Run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from qtpy.QtCore import Qt, QTimer
+from qtpy.QtWidgets import (
+    QApplication,
+    QComboBox,
+    QFrame,
+    QHBoxLayout,
+    QLabel,
+    QProgressBar,
+    QPushButton,
+    QScrollArea,
+    QSizePolicy,
+    QToolButton,
+    QVBoxLayout,
+    QWidget,
+)
+
+from stainloom.errors import StainloomError
+from stainloom.plugin.form import SettingsForm, options
+from stainloom.plugin.job import Job, Result
+from stainloom.plugin.workspace import Workspace
+
+_SIGNS = {"done": "\N{CHECK MARK}", "check": "!", "failed": "\N{MULTIPLICATION SIGN}"}
+_COLOURS = {"done": "#56D8A5", "check": "#F0B23C", "failed": "#FF7A4D"}
+_SHOWN_MOST = 5
+_TICK_MS = 500
+_BAR_STEPS = 1000
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What Run would do now.
+
+    Attributes
+    ----------
+    run
+        What the button says: *Align 4 stains*.
+    state
+        The state of this case or study in one line of plain words.
+    words
+        The command line behind `stainloom`, without the settings.
+    missing
+        What has to be done first, one sentence; empty where nothing has.
+    remedy
+        Name of the dock that does it.
+    """
+
+    run: str
+    state: str
+    words: tuple[str, ...] = ()
+    missing: str = ""
+    remedy: str = ""
+
+
+@dataclass(frozen=True)
+class JobSpec:
+    """A dock that is a form and a Run.
+
+    Attributes
+    ----------
+    name, purpose
+        Of the dock; the purpose is one sentence.
+    settings
+        The dataclass of its form.
+    plan
+        What Run would do, from the state of the study and the case, to all cases or to the one that is shown.
+    basic
+        Fields that are always shown.
+    hidden
+        Fields that are not shown.
+    done
+        What a result comes to, one sentence.
+    by_case
+        Whether the user may choose between this case and all cases; otherwise it is all.
+    """
+
+    name: str
+    purpose: str
+    settings: type
+    plan: Callable[[Workspace, bool], Plan]
+    done: Callable[[Result], str]
+    by_case: bool = False
+    basic: Sequence[str] = ()
+    hidden: Sequence[str] = field(default=())
+
+
+class Dock(QScrollArea):
+    """Purpose, state, whatever the dock is for, and messages, from top to bottom; narrow windows scroll it.
+
+    Parameters
+    ----------
+    workspace
+        What is open.
+    name, purpose
+        Of the dock.
+    """
+
+    def __init__(self, workspace: Workspace, name: str, purpose: str) -> None:
+        super().__init__()
+        self.workspace = workspace
+        self.setObjectName(f"stainloom-{name.lower()}")
+        self.setWidgetResizable(True)
+        self.setFrameShape(QFrame.Shape.NoFrame)
+        self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        inner = QWidget()
+        self.setWidget(inner)
+        self.rows = QVBoxLayout(inner)
+        self.rows.setContentsMargins(10, 8, 10, 8)
+        self.rows.setSpacing(8)
+        self.rows.addWidget(words(purpose))
+        self.state = words("")
+        self.state.setStyleSheet("font-weight: bold")
+        self.rows.addWidget(self.state)
+        self.messages = Messages()
+        workspace.state_changed.connect(self.look)
+        workspace.case_changed.connect(self.look)
+
+    def look(self) -> None:
+        """Show what is so now. Docks that show more say more."""
+
+
+class Messages(QWidget):
+    """What happened, to which slide, and what to do: newest first, the technical part folded away."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._rows = QVBoxLayout(self)
+        self._rows.setContentsMargins(0, 0, 0, 0)
+
+    def clear(self) -> None:
+        """Say nothing."""
+        while (item := self._rows.takeAt(0)) is not None:
+            if item.widget() is not None:
+                item.widget().deleteLater()
+
+    def say(self, kind: str, text: str, details: str = "") -> None:
+        """Say one thing: `done`, `check` or `failed`."""
+        line = words(f"{_SIGNS[kind]}  {text}")
+        line.setStyleSheet(f"color: {_COLOURS[kind]}")
+        line.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
+        self._rows.addWidget(line)
+        if details.strip():
+            self._rows.addWidget(_Details(details))
+
+    def say_error(self, error: StainloomError) -> None:
+        """Say what an error says."""
+        self.say("failed", str(error))
+
+    def say_result(self, result: Result, done: str) -> None:
+        """Say how a job ended."""
+        self.clear()
+        if result.ending == "cancelled":
+            self.say("check", "Cancelled. Nothing half-made is left behind.")
+            return
+        for problem in result.problems[:_SHOWN_MOST]:
+            self.say("failed", str(problem["detail"]), result.log)
+        if result.ending == "done" or result.changed:
+            self.say("done", done)
+        for warning in result.warnings[:_SHOWN_MOST]:
+            self.say("check", warning)
+        left = [*result.problems[_SHOWN_MOST:], *result.warnings[_SHOWN_MOST:]]
+        if left:
+            texts = [str(item["detail"]) if isinstance(item, dict) else item for item in left]
+            self.say("check", f"and {len(left)} more", "\n".join(texts))
+
+
+class _Details(QWidget):
+    """*Details*: unfolds the technical part and copies it."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        rows = QVBoxLayout(self)
+        rows.setContentsMargins(18, 0, 0, 0)
+        unfold = QToolButton()
+        unfold.setText("Details")
+        unfold.setCheckable(True)
+        unfold.setAutoRaise(True)
+        copy = QToolButton()
+        copy.setText("Copy")
+        copy.setAutoRaise(True)
+        copy.clicked.connect(lambda: QApplication.clipboard().setText(text))
+        buttons = QHBoxLayout()
+        buttons.addWidget(unfold)
+        buttons.addWidget(copy)
+        buttons.addStretch()
+        rows.addLayout(buttons)
+        shown = words(text)
+        shown.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
+        rows.addWidget(shown)
+        for widget in (shown, copy):
+            widget.hide()
+            unfold.toggled.connect(widget.setVisible)
+
+
+class JobControls(QWidget):
+    """Run, Cancel, and a bar that says what is being done and for how long still."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.run = QPushButton("Run")
+        self.cancel = QPushButton("Cancel")
+        self.cancel.setEnabled(False)
+        self.bar = QProgressBar()
+        self.bar.setRange(0, _BAR_STEPS)
+        self.bar.setTextVisible(False)
+        self.stage = words("")
+        buttons = QHBoxLayout()
+        buttons.addWidget(self.run, 3)
+        buttons.addWidget(self.cancel, 1)
+        rows = QVBoxLayout(self)
+        rows.setContentsMargins(0, 0, 0, 0)
+        rows.addLayout(buttons)
+        rows.addWidget(self.bar)
+        rows.addWidget(self.stage)
+        self.job: Job | None = None
+        self._what = ""
+        self._clock = QTimer(self)
+        self._clock.setInterval(_TICK_MS)
+        self._clock.timeout.connect(self._tell)
+        self.cancel.clicked.connect(self._cancel)
+        self._rest()
+
+    def follow(self, job: Job, waits_for: str = "") -> None:
+        """Show a job until it ends."""
+        self.job = job
+        self._what = f"Waits for: {waits_for}" if waits_for else "Starting"
+        self.cancel.setEnabled(True)
+        self.bar.setVisible(True)
+        self.stage.setVisible(True)
+        self.bar.setValue(0)
+        job.progressed.connect(self._progress)
+        job.ended.connect(self._rest)
+        self._clock.start()
+        self._tell()
+
+    def _cancel(self) -> None:
+        if self.job is not None:
+            self._what = "Stopping"
+            self.cancel.setEnabled(False)
+            self._tell()
+
+    def _progress(self, share: float, what: str, slide: str) -> None:
+        self.bar.setValue(round(share * _BAR_STEPS))
+        if self.cancel.isEnabled():
+            self._what = f"{slide}: {what}" if slide else what
+
+    def _tell(self) -> None:
+        left = self.job.seconds_left if self.job is not None else None
+        self.stage.setText(f"{self._what} \N{MIDDLE DOT} {time_left(left)}" if left is not None else self._what)
+
+    def _rest(self, *_: Any) -> None:
+        self.job = None
+        self._clock.stop()
+        self.cancel.setEnabled(False)
+        self.bar.setVisible(False)
+        self.stage.setVisible(False)
+
+
+class JobDock(Dock):
+    """A dock that is a form and a Run.
+
+    Parameters
+    ----------
+    workspace
+        What is open.
+    spec
+        What it does.
+    """
+
+    def __init__(self, workspace: Workspace, spec: JobSpec) -> None:
+        super().__init__(workspace, spec.name, spec.purpose)
+        self.spec = spec
+        self.form = SettingsForm(spec.settings, spec.basic, spec.hidden)
+        self.form.changed.connect(self.look)
+        self.scope = QComboBox()
+        self.scope.addItems(["This case", "All cases of the study"])
+        self.scope.setAccessibleName("Which cases")
+        self.scope.setVisible(spec.by_case)
+        self.scope.currentIndexChanged.connect(self.look)
+        self.first = QPushButton()
+        self.first.clicked.connect(lambda: workspace.dock_wanted.emit(self._plan.remedy))
+        reset = QToolButton()
+        reset.setText("Reset settings")
+        reset.setAutoRaise(True)
+        reset.clicked.connect(self.form.reset)
+        self.controls = JobControls()
+        self.controls.run.clicked.connect(self.start)
+        self.controls.cancel.clicked.connect(self.cancel)
+        for part in (self.first, self.scope, self.form, reset, self.controls, self.messages):
+            self.rows.addWidget(part)
+        self.rows.addStretch()
+        workspace.queue.changed.connect(self.look)
+        self._plan = Plan("", "")
+        self.look()
+
+    def look(self) -> None:
+        """Show what Run would do now, or what is missing for it."""
+        everything = not self.spec.by_case or self.scope.currentIndex() == 1
+        self._plan = plan = self.spec.plan(self.workspace, everything)
+        self.state.setText(plan.missing or plan.state)
+        self.first.setVisible(bool(plan.missing and plan.remedy))
+        self.first.setText(f"Go to {plan.remedy}")
+        self.controls.run.setText(plan.run)
+        busy = self.controls.job is not None
+        self.controls.run.setEnabled(not (plan.missing or self.form.problem or busy))
+
+    def start(self) -> None:
+        """Run."""
+        plan, queue = self._plan, self.workspace.queue
+        before = [*([queue.current] if queue.current else []), *queue.waiting]
+        self.messages.clear()
+        job = self.workspace.run(plan.run, [*plan.words, *options(self.form.changes())], self._end)
+        self.controls.follow(job, before[-1].title if before else "")
+        self.look()
+
+    def cancel(self) -> None:
+        """Stop the job, or forget it where it waits."""
+        if self.controls.job is not None:
+            self.workspace.queue.drop(self.controls.job)
+
+    def _end(self, result: Result) -> None:
+        self.messages.say_result(result, self.spec.done(result))
+        self.look()
+
+
+def time_left(seconds: float) -> str:
+    """How long something still takes, as people say it."""
+    if seconds < 10:
+        return "a few seconds left"
+    if seconds < 90:
+        return f"{round(seconds / 10) * 10:.0f} s left"
+    return f"{seconds / 60:.0f} min left" if seconds < 5400 else f"{seconds / 3600:.1f} h left"
+
+
+def words(text: str) -> QLabel:
+    """A text that wraps and asks for no width."""
+    label = QLabel(text)
+    label.setWordWrap(True)
+    label.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Minimum)
+    return label
