@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from stainloom.jobs import settings_of
 from stainloom.jobs.survey import CaseState, StudyState
+from stainloom.plugin.cases import CasesDock
 from stainloom.plugin.dock import Dock, JobDock, JobSpec, Plan
 from stainloom.plugin.job import Result
 from stainloom.plugin.workspace import Workspace
@@ -165,5 +166,10 @@ def _job_dock(spec: JobSpec) -> DockEntry:
     return DockEntry(spec.name, spec.purpose, lambda workspace: JobDock(workspace, spec))
 
 
-DOCKS: tuple[DockEntry, ...] = tuple(_job_dock(spec) for spec in _JOBS)
+_CASES = "The cases of a study: open one, and see what is done and what is not."
+
+DOCKS: tuple[DockEntry, ...] = (
+    DockEntry("Cases", _CASES, lambda workspace: CasesDock(workspace, "Cases", _CASES)),
+    *(_job_dock(spec) for spec in _JOBS),
+)
 """In the order of the work."""

@@ -1,0 +1,85 @@
+"""All docks as tabs at the right of one viewer; closing the window while a job runs asks once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import napari
+from qtpy.QtCore import QEvent, QObject
+from qtpy.QtWidgets import QDockWidget, QMessageBox
+
+from stainloom.plugin._napari import main_window
+from stainloom.plugin.dock import Dock
+from stainloom.plugin.docks import DOCKS
+from stainloom.plugin.workspace import Workspace
+
+WIDTH_PX = 380
+STOP, LEAVE, STAY = "stop", "leave", "stay"
+
+
+class Docks(QObject):
+    """The docks of one workspace in its window.
+
+    Parameters
+    ----------
+    workspace
+        What is open.
+    ask
+        Asks what becomes of the running job when the window closes; its title goes in, `stop`, `leave` or `stay` comes out.
+    """
+
+    def __init__(self, workspace: Workspace, ask: Callable[[str], str] | None = None) -> None:
+        super().__init__(workspace)
+        self.workspace = workspace
+        self._ask = ask or self._ask_user
+        self.docks: dict[str, Dock] = {}
+        self._frames: dict[str, QDockWidget] = {}
+        window = workspace.viewer.window
+        for entry in DOCKS:
+            dock = entry.make(workspace)
+            frame = window.add_dock_widget(dock, name=entry.name, area="right", tabify=bool(self._frames))
+            self.docks[entry.name], self._frames[entry.name] = dock, frame
+        # Tabs do not inherit the width of the first dock.
+        next(iter(self.docks.values())).setMinimumWidth(WIDTH_PX)
+        workspace.dock_wanted.connect(self.show)
+        main_window(workspace.viewer).installEventFilter(self)
+        self.show(DOCKS[0].name)
+
+    def show(self, name: str) -> None:
+        """Bring a dock to the front; a name that no dock has does nothing."""
+        if name in self._frames:
+            self._frames[name].show()
+            self._frames[name].raise_()
+
+    def eventFilter(self, watched: QObject, event: QEvent) -> bool:
+        """Ask once when the window closes while a job runs."""
+        if event.type() != QEvent.Type.Close or watched is not main_window(self.workspace.viewer):
+            return False
+        running = self.workspace.queue.current
+        choice = self._ask(running.title) if running is not None else STOP
+        if choice == STAY:
+            event.ignore()
+            return True
+        if choice == LEAVE:
+            self.workspace.queue.detach()
+        else:
+            self.workspace.queue.stop()
+        self.workspace.close_case()
+        return False
+
+    def _ask_user(self, title: str) -> str:
+        box = QMessageBox(main_window(self.workspace.viewer))
+        box.setWindowTitle("Stainloom")
+        box.setText(f"{title} is still running.")
+        box.setInformativeText("What is finished is kept either way. Left running, it goes on without this window.")
+        stop = box.addButton("Stop it and close", QMessageBox.ButtonRole.AcceptRole)
+        leave = box.addButton("Leave it running and close", QMessageBox.ButtonRole.DestructiveRole)
+        stay = box.addButton("Stay here", QMessageBox.ButtonRole.RejectRole)
+        box.setDefaultButton(stay)
+        box.exec()
+        return {stop: STOP, leave: LEAVE}.get(box.clickedButton(), STAY)
+
+
+def open_workspace(viewer: napari.Viewer) -> Docks:
+    """All docks in a viewer, and no study yet."""
+    return Docks(Workspace(viewer))
