@@ -115,7 +115,9 @@ class CasesDock(Dock):
             return
         done = sum(case.aligned and case.painted for case in state.cases)
         simulated = " SIMULATED." if state.simulated else ""
-        self.state.setText(f"{state.path.name}: {len(state.cases)} case{'' if len(state.cases) == 1 else 's'}, {done} aligned and painted.{simulated}")
+        self.state.setText(
+            f"{state.path.name}: {len(state.cases)} case{'' if len(state.cases) == 1 else 's'}, {done} aligned and painted.{simulated}"
+        )
         self.table.setRowCount(len(state.cases))
         shown = self.workspace.case
         for row, case in enumerate(state.cases):

@@ -1,0 +1,79 @@
+"""What each dock would do and what is missing for it, from the state of study and case."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from stainloom.jobs.survey import CaseState, StainState, StudyState
+from stainloom.plugin.docks import _JOBS, DOCKS, align_state
+
+NAMES = ("HE", "AB-PAS", "Masson", "SMA", "VG")
+PLANS = {spec.name: spec.plan for spec in _JOBS}
+
+
+def case(name: str, *verdicts: str, **more: object) -> CaseState:
+    stains = [StainState(stain, verdict) for stain, verdict in zip(NAMES, ("reference", *verdicts), strict=True)]
+    return CaseState(name, name, tuple(stains), **more)
+
+
+GOOD = ("good", "good", "good", "good")
+NEW = ("not aligned",) * 4
+
+
+def workspace(*cases: CaseState, shown: int | None = 0, patchsets: tuple[str, ...] = ()) -> SimpleNamespace:
+    state = StudyState(Path("study"), cases, patchsets, (), False)
+    return SimpleNamespace(state=state, case=cases[shown] if cases and shown is not None else None)
+
+
+def test_docks_come_in_the_order_of_the_work():
+    assert [entry.name for entry in DOCKS] == ["Cases", "Align", "Colour", "Patches", "Train"]
+    assert all(entry.purpose.endswith(".") for entry in DOCKS)
+
+
+@pytest.mark.parametrize("name", PLANS)
+def test_without_a_study_every_dock_says_so_and_sends_to_the_cases(name):
+    plan = PLANS[name](SimpleNamespace(state=None, case=None), True)
+    assert (plan.missing, plan.remedy) == ("Open a study first.", "Cases")
+
+
+@pytest.mark.parametrize("name", ["Align", "Colour"])
+def test_without_a_case_slides_come_first(name):
+    assert PLANS[name](workspace(), True).missing.startswith("Take in slides first")
+
+
+@pytest.mark.parametrize(
+    ("verdicts", "said"),
+    [
+        (GOOD, "4 of 4 stains aligned."),
+        (("good", "good", "check", "good"), "3 of 4 stains aligned; SMA needs a check."),
+        (("check", "check", "failed", "good"), "1 of 4 stains aligned; AB-PAS and Masson need a check; SMA could not be aligned."),
+        (("good", "good", "left out", "missing"), "2 of 2 stains aligned; without SMA and VG."),
+    ],
+)  # fmt: skip
+def test_how_far_a_case_is_aligned_is_said_in_words(verdicts, said):
+    assert align_state(case("S01", *verdicts)) == said
+
+
+def test_align_says_what_it_will_do():
+    here = workspace(case("S01", *NEW), case("S02", *GOOD))
+    one = PLANS["Align"](here, False)
+    assert (one.run, one.words) == ("Align 4 stains", ("register", "study", "--case", "S01"))
+    every = PLANS["Align"](here, True)
+    assert (every.run, every.words) == ("Align 8 slides of 2 cases", ("register", "study"))
+    assert every.state == "1 of 2 cases aligned."
+
+
+def test_patches_ask_for_paint_then_for_alignment():
+    assert PLANS["Patches"](workspace(case("S01", *NEW)), True).remedy == "Paint"
+    assert PLANS["Patches"](workspace(case("S01", *NEW, painted=True)), True).remedy == "Align"
+    plan = PLANS["Patches"](workspace(case("S01", *GOOD, painted=True), case("S02", *GOOD)), True)
+    assert plan.words == ("export", "study", "--case", "S01")
+    assert "not normalized" in plan.state
+
+
+def test_training_asks_for_patches():
+    assert PLANS["Train"](workspace(case("S01", *GOOD)), True).remedy == "Patches"
+    assert "abc" in PLANS["Train"](workspace(case("S01", *GOOD), patchsets=("abc",)), True).state

@@ -1,0 +1,97 @@
+"""A study open in one viewer, all docks beside it."""
+
+from __future__ import annotations
+
+import shutil
+
+import pytest
+
+from stainloom.errors import CaseError
+
+pytestmark = pytest.mark.screen
+
+
+@pytest.fixture
+def docks(make_napari_viewer, qtbot):
+    from stainloom.plugin.window import Docks
+    from stainloom.plugin.workspace import Workspace
+
+    viewer = make_napari_viewer(show=True)
+    made = Docks(Workspace(viewer), ask=lambda title: made.answer)
+    made.answer = "stop"
+    yield made
+    made.workspace.queue.stop()
+    made.workspace.close_case()
+
+
+def settled(workspace, qtbot) -> None:
+    qtbot.waitUntil(lambda: not workspace._looking, timeout=20_000)
+
+
+def test_a_study_opens_with_its_first_case_and_the_list_shows_it(docks, tiny_case, qtbot):
+    docks.docks["Cases"].open_study(tiny_case)
+    workspace = docks.workspace
+    assert workspace.case.name == "S01"
+    table = docks.docks["Cases"].table
+    assert [table.item(row, 0).text() for row in range(table.rowCount())] == ["S01 (P01)", "S02 (P02)", "S03 (P03)"]
+    assert table.item(0, 2).text() == "\N{CHECK MARK}"  # aligned
+    layers = len(workspace.viewer.layers)
+    docks.docks["Cases"].step(1)
+    assert workspace.case.name == "S02"
+    assert len(workspace.viewer.layers) == layers
+    for _ in range(4):
+        docks.docks["Cases"].step(1)
+    assert workspace.case.name == "S03"
+
+
+def test_a_folder_that_is_no_study_is_a_message(docks, tmp_path, qtbot):
+    docks.docks["Cases"].open_study(tmp_path)
+    assert docks.workspace.state is None
+    assert docks.docks["Cases"].pages.currentWidget() is docks.docks["Cases"].empty
+
+
+def test_a_job_from_its_dock_changes_the_study_and_the_view_stays(docks, tiny_case, qtbot):
+    docks.docks["Cases"].open_study(tiny_case)
+    workspace = docks.workspace
+    workspace.session.show_stain("VG")
+    workspace.viewer.scene.camera.zoom = 2.5
+    colour = docks.docks["Colour"]
+    assert colour.controls.run.text() == "Normalize 3 cases"
+    assert colour.state.text() == "0 of 3 cases normalized."
+    colour.start()
+    qtbot.waitUntil(lambda: colour.controls.job is None, timeout=120_000)
+    settled(workspace, qtbot)
+    assert colour.state.text() == "3 of 3 cases normalized."
+    assert workspace.session.layers.stains["VG"].visible
+    assert workspace.viewer.scene.camera.zoom == pytest.approx(2.5)
+
+
+def test_a_study_that_vanishes_is_a_message(docks, tiny_case, qtbot):
+    docks.docks["Cases"].open_study(tiny_case)
+    shutil.rmtree(tiny_case / "cases")
+    (tiny_case / "study.json").unlink()
+    with qtbot.waitSignal(docks.workspace.refused, timeout=20_000) as refused:
+        docks.workspace.refresh()
+    assert isinstance(refused.args[0], CaseError)
+    settled(docks.workspace, qtbot)
+
+
+@pytest.mark.parametrize("answer", ["stop", "stay"])
+def test_closing_during_a_job_asks_once(docks, tmp_path, qtbot, answer):
+    from qtpy.QtGui import QCloseEvent
+    from qtpy.QtWidgets import QApplication
+
+    from stainloom.plugin._napari import main_window
+
+    docks.answer = answer
+    job = docks.workspace.run("Simulate", ["simulate", str(tmp_path / "study"), "--workers", "1"], lambda result: None)
+    with qtbot.waitSignal(job.progressed, timeout=60_000):
+        pass
+    event = QCloseEvent()
+    taken = docks.eventFilter(main_window(docks.workspace.viewer), event)
+    assert taken is (answer == "stay")
+    assert job.running is (answer == "stay")
+    docks.workspace.queue.stop()
+    QApplication.processEvents()
+    assert not job.running
+    assert list(tmp_path.iterdir()) == []
