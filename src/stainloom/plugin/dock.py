@@ -225,7 +225,7 @@ class JobControls(QWidget):
         self._clock.setInterval(_TICK_MS)
         self._clock.timeout.connect(self._tell)
         self.cancel.clicked.connect(self._cancel)
-        self._rest()
+        self.rest()
 
     def follow(self, job: Job, waits_for: str = "") -> None:
         """Show a job until it ends."""
@@ -236,7 +236,7 @@ class JobControls(QWidget):
         self.stage.setVisible(True)
         self.bar.setValue(0)
         job.progressed.connect(self._progress)
-        job.ended.connect(self._rest)
+        job.ended.connect(self.rest)
         self._clock.start()
         self._tell()
 
@@ -255,7 +255,8 @@ class JobControls(QWidget):
         left = self.job.seconds_left if self.job is not None else None
         self.stage.setText(f"{self._what} \N{MIDDLE DOT} {time_left(left)}" if left is not None else self._what)
 
-    def _rest(self, *_: Any) -> None:
+    def rest(self, *_: Any) -> None:
+        """Show that nothing runs."""
         self.job = None
         self._clock.stop()
         self.cancel.setEnabled(False)
@@ -326,6 +327,7 @@ class JobDock(Dock):
             self.workspace.queue.drop(self.controls.job)
 
     def _end(self, result: Result) -> None:
+        self.controls.rest()
         self.messages.say_result(result, self.spec.done(result))
         self.look()
 

@@ -103,22 +103,17 @@ class Workspace(QObject):
             self._again = True
             return
         self._looking = True
-        worker = create_worker(jobs.survey, self.state.path, _start_thread=False)
+        worker = create_worker(_look, self.state.path, _start_thread=False)
         worker.returned.connect(self._take_state)
-        worker.errored.connect(self._take_error)
         worker.finished.connect(self._looked)
         worker.start()
 
-    def _take_state(self, state: StudyState) -> None:
-        if self.state is not None and state.path == self.state.path:
-            self.state = state
+    def _take_state(self, found: StudyState | StainloomError) -> None:
+        if isinstance(found, StainloomError):
+            self.refused.emit(found)
+        elif self.state is not None and found.path == self.state.path:
+            self.state = found
             self.state_changed.emit()
-
-    def _take_error(self, error: Exception) -> None:
-        if not isinstance(error, StainloomError):
-            _log.error("the study could not be looked at", exc_info=error)
-            error = StainloomError("the study cannot be read", found=str(error), next="check its disk")
-        self.refused.emit(error)
 
     def _looked(self) -> None:
         self._looking = False
@@ -153,3 +148,14 @@ class Workspace(QObject):
         if shown:
             self.session.show_stain(shown[0])
         camera.center, camera.zoom = centre, zoom
+
+
+def _look(study: Path) -> StudyState | StainloomError:
+    """The state of a study, or why it cannot be told: a worker that raises would end in Qt's event loop."""
+    try:
+        return jobs.survey(study)
+    except StainloomError as error:
+        return error
+    except Exception as error:
+        _log.exception("the study could not be looked at")
+        return StainloomError("the study cannot be read", found=str(error), next="check its disk")
