@@ -108,11 +108,12 @@ class Workspace(QObject):
         worker.finished.connect(self._looked)
         worker.start()
 
-    def _take_state(self, found: StudyState | StainloomError) -> None:
-        if isinstance(found, StainloomError):
-            self.refused.emit(found)
-        elif self.state is not None and found.path == self.state.path:
-            self.state = found
+    def _take_state(self, found: tuple[StudyState | None, StainloomError | None]) -> None:
+        state, error = found
+        if error is not None:
+            self.refused.emit(error)
+        elif state is not None and self.state is not None and state.path == self.state.path:
+            self.state = state
             self.state_changed.emit()
 
     def _looked(self) -> None:
@@ -150,12 +151,12 @@ class Workspace(QObject):
         camera.center, camera.zoom = centre, zoom
 
 
-def _look(study: Path) -> StudyState | StainloomError:
-    """The state of a study, or why it cannot be told: a worker that raises would end in Qt's event loop."""
+def _look(study: Path) -> tuple[StudyState | None, StainloomError | None]:
+    """The state of a study, or why it cannot be told: what a worker raises or returns as an error ends in Qt's event loop."""
     try:
-        return jobs.survey(study)
+        return jobs.survey(study), None
     except StainloomError as error:
-        return error
+        return None, error
     except Exception as error:
         _log.exception("the study could not be looked at")
-        return StainloomError("the study cannot be read", found=str(error), next="check its disk")
+        return None, StainloomError("the study cannot be read", found=str(error), next="check its disk")
