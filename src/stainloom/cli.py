@@ -313,7 +313,8 @@ def _parser() -> argparse.ArgumentParser:
         job.add_argument("file", type=Path, help="the GeoJSON file")
         job.add_argument("--stain", help="outlines in this stain's pixels; the reference unless given")
 
-    view = _study_job(commands, "view", "Open a case in napari.", _view)
+    view = _job(commands, "view", "Open the window: a study with its docks, in napari.", _view)
+    view.add_argument("study", type=Path, nargs="?", help="the study's folder; without one the window asks for it")
     view.add_argument("--case", help="the first unless given")
     view.add_argument("--screenshot", type=Path, help="take a picture and close")
     return parser
@@ -517,8 +518,11 @@ def _export_annotations(given: argparse.Namespace, progress: Progress, control: 
 
 
 def _view(given: argparse.Namespace, progress: Progress, control: Control) -> jobs.Outcome:
-    jobs.check_case(given.study, given.case)
-    words = [sys.executable, "-m", "stainloom.plugin", str(given.study)]
+    if given.study is None and (given.case or given.screenshot):
+        raise WrongUse("--case and --screenshot need a study")
+    if given.study is not None and (given.case or given.screenshot):
+        jobs.check_case(given.study, given.case)
+    words = [sys.executable, "-m", "stainloom.plugin", *([str(given.study)] if given.study is not None else [])]
     words += ["--case", given.case] if given.case else []
     words += ["--screenshot", str(given.screenshot)] if given.screenshot else []
     code = subprocess.run(words, check=False).returncode

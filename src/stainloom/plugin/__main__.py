@@ -1,4 +1,4 @@
-"""`python -m stainloom.plugin STUDY [--case NAME]`: the window as a process of its own, or pictures of it."""
+"""`python -m stainloom.plugin [STUDY] [--case NAME]`: the window with its docks as a process of its own, or pictures of a case."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from stainloom.errors import StainloomError
+from stainloom.errors import CaseError, StainloomError
 
 _log = logging.getLogger(__name__)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Open a case in napari, or photograph it and leave.
+    """Open the window with its docks, or photograph a case and leave.
 
     Returns
     -------
@@ -23,7 +23,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s")
     try:
-        _show(options.study, options.case, options.screenshot, options.screenshots)
+        if options.screenshot is None and options.screenshots is None:
+            _open(options.study, options.case)
+        else:
+            _show(options.study, options.case, options.screenshot, options.screenshots)
     except StainloomError as error:
         _log.error("%s", error)
         return 1
@@ -31,8 +34,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m stainloom.plugin", description="Open a case in napari.")
-    parser.add_argument("study", type=Path, help="the study folder")
+    parser = argparse.ArgumentParser(prog="python -m stainloom.plugin", description="Open Stainloom's window.")
+    parser.add_argument("study", type=Path, nargs="?", help="the study folder; without one the window asks for it")
     parser.add_argument("--case", help="name of the case; the first one when left out")
     parser.add_argument("--screenshot", type=Path, metavar="FILE", help="photograph the window into a PNG and leave")
     parser.add_argument(
@@ -44,10 +47,32 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _show(study: Path, case: str | None, screenshot: Path | None, screenshots: Path | None) -> None:
-    # The case is opened before napari: a wrong path is told at once, not after seconds of imports.
+def _open(study: Path | None, case: str | None) -> None:
     from stainloom import jobs
 
+    if study is not None:
+        # A wrong path is told at once, not after seconds of imports. A study without a case opens, and says so.
+        jobs.survey(study)
+        if case is not None:
+            jobs.check_case(study, case)
+    import napari
+
+    from stainloom.plugin.pictures import WINDOW_PX
+    from stainloom.plugin.window import open_workspace
+
+    viewer = napari.Viewer(show=True, show_welcome_screen=False)
+    viewer.window.resize(*WINDOW_PX)
+    docks = open_workspace(viewer)
+    if study is not None:
+        docks.workspace.open_study(study, case)
+    napari.run()
+
+
+def _show(study: Path | None, case: str | None, screenshot: Path | None, screenshots: Path | None) -> None:
+    from stainloom import jobs
+
+    if study is None:
+        raise CaseError("there is no study to photograph", next="name its folder")
     view = jobs.open_view(study, case)
     try:
         import napari
@@ -62,11 +87,8 @@ def _show(study: Path, case: str | None, screenshot: Path | None, screenshots: P
         view.close()
         raise
     try:
-        if screenshot is None and screenshots is None:
-            napari.run()
-        else:
-            _photograph(session, screenshot, screenshots)
-            viewer.close()
+        _photograph(session, screenshot, screenshots)
+        viewer.close()
     finally:
         session.close()
 
