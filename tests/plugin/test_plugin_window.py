@@ -76,3 +76,31 @@ print(json.dumps([names, sorted(name for name in sys.modules if name.split(".")[
     names, loaded = json.loads(run.stdout.splitlines()[-1])
     assert names == ["aligned.png"]
     assert loaded == []
+
+
+def test_the_window_opens_with_its_docks_and_without_torch(tiny_case, tmp_path):
+    code = """
+import sys, napari
+from stainloom.plugin import __main__ as window
+
+def look():
+    viewer = napari.current_viewer()
+    print([name for name in viewer.window.dock_widgets], viewer.title, [n for n in sys.modules if n.split('.')[0] == 'torch'])
+    viewer.close()
+
+napari.run = look
+sys.exit(window.main(sys.argv[1:]))
+"""
+    for words, case in (([str(tiny_case)], "S01"), ([str(tiny_case), "--case", "S02"], "S02"), ([], "")):
+        ended = subprocess.run([sys.executable, "-c", code, *words], capture_output=True, text=True, check=False)
+        assert ended.returncode == 0, ended.stderr
+        assert "['Cases', 'Align', 'Colour', 'Patches', 'Train']" in ended.stdout
+        assert case in ended.stdout
+        assert ended.stdout.rstrip().endswith("[]")
+
+
+def test_a_study_that_is_not_there_is_said_before_the_window_opens(tmp_path):
+    words = [sys.executable, "-m", "stainloom.plugin", str(tmp_path)]
+    ended = subprocess.run(words, capture_output=True, text=True, check=False)
+    assert ended.returncode == 1
+    assert "there is no study here" in ended.stderr
