@@ -228,8 +228,9 @@ def test_the_end_of_input_means_that_the_window_is_gone(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_pause_stops_progress_and_resume_goes_on(tmp_path: Path) -> None:
-    words = ["simulate", str(tmp_path / "study"), "--patients", "1", "--width-um", "700", "--height-um", "700"]
+def _paused(study: Path) -> subprocess.Popen[str]:
+    """A simulation that has begun and rests."""
+    words = ["simulate", str(study), "--patients", "1", "--width-um", "700", "--height-um", "700"]
     process = _start([*words, "--um-per-px", "2", "--workers", "1"])
     assert process.stdin is not None
     _wait_for(process, "progress")
@@ -237,6 +238,12 @@ def test_pause_stops_progress_and_resume_goes_on(tmp_path: Path) -> None:
     process.stdin.flush()
     while _wait_for(process, "progress")["what"] != "paused":
         pass
+    return process
+
+
+def test_pause_stops_progress_and_resume_goes_on(tmp_path: Path) -> None:
+    process = _paused(tmp_path / "study")
+    assert process.stdin is not None
     time.sleep(0.5)
     assert process.poll() is None
     assert not (tmp_path / "study").exists()
@@ -260,14 +267,8 @@ def test_detach_leaves_a_job_running(tmp_path: Path) -> None:
 
 
 def test_a_paused_job_that_is_detached_goes_on(tmp_path: Path) -> None:
-    words = ["simulate", str(tmp_path / "study"), "--patients", "1", "--width-um", "700", "--height-um", "700"]
-    process = _start([*words, "--um-per-px", "2", "--workers", "1"])
+    process = _paused(tmp_path / "study")
     assert process.stdin is not None
-    _wait_for(process, "progress")
-    process.stdin.write("pause\n")
-    process.stdin.flush()
-    while _wait_for(process, "progress")["what"] != "paused":
-        pass
     process.stdin.write("detach\n")
     process.stdin.close()
     process.stdin = None
@@ -293,6 +294,13 @@ def test_options_that_make_no_sense_are_wrong_use(words: list[str], capsys: pyte
         main(words)
     assert ended.value.code == WRONG_USE
     assert "error:" in capsys.readouterr().err
+
+
+def test_a_folder_that_is_no_study_opens_no_window(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["view", str(tmp_path)]) == FAILED
+    said = capsys.readouterr().err
+    assert "there is no study here" in said
+    assert "xvfb" not in said
 
 
 def test_the_window_process_and_the_parser_load_no_torch() -> None:

@@ -520,8 +520,10 @@ def _export_annotations(given: argparse.Namespace, progress: Progress, control: 
 def _view(given: argparse.Namespace, progress: Progress, control: Control) -> jobs.Outcome:
     if given.study is None and (given.case or given.screenshot):
         raise WrongUse("--case and --screenshot need a study")
-    if given.study is not None and (given.case or given.screenshot):
+    if given.case or given.screenshot:
         jobs.check_case(given.study, given.case)
+    elif given.study is not None:
+        jobs.check_study(given.study)
     words = [sys.executable, "-m", "stainloom.plugin", *([str(given.study)] if given.study is not None else [])]
     words += ["--case", given.case] if given.case else []
     words += ["--screenshot", str(given.screenshot)] if given.screenshot else []

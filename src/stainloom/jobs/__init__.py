@@ -16,6 +16,7 @@ from stainloom.jobs.simulating import simulate
 from stainloom.jobs.studies import (
     add_case,
     check_case,
+    check_study,
     import_landmarks,
     new_study,
     pack,
@@ -27,7 +28,7 @@ from stainloom.jobs.training import held_out_cases, train
 from stainloom.jobs.viewing import open_view
 
 __all__ = [
-    "Outcome", "add_case", "check_case", "export", "export_annotations", "held_out_cases", "import_annotations",
+    "Outcome", "add_case", "check_case", "check_study", "export", "export_annotations", "held_out_cases", "import_annotations",
     "import_landmarks", "new_study", "normalize", "open_view", "pack", "predict", "register", "relocate", "report",
     "settings_of", "show_study", "simulate", "survey", "train", "transfer",
 ]  # fmt: skip

@@ -128,6 +128,11 @@ def import_landmarks(study: Path, case: str, source: Path, *, scale: float = 1.0
     )
 
 
+def check_study(study: Path) -> None:
+    """`CaseError` where a folder is no study that this version opens."""
+    StudyFolder.open(study)
+
+
 def check_case(study: Path, case: str | None) -> str:
     """The name of a case that exists: the one asked for, else the first."""
     folder = StudyFolder.open(study)

@@ -52,7 +52,7 @@ def _open(study: Path | None, case: str | None) -> None:
 
     if study is not None:
         # A wrong path is told at once, not after seconds of imports. A study without a case opens, and says so.
-        jobs.survey(study)
+        jobs.check_study(study)
         if case is not None:
             jobs.check_case(study, case)
     import napari
