@@ -12,7 +12,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stainloom.case.case import Case
-from stainloom.case.view import USABLE
 from stainloom.errors import PatchError, StainloomError
 from stainloom.io.casefile import StudyFolder
 from stainloom.io.tiles import TileCache
@@ -21,9 +20,9 @@ from stainloom.jobs.opening import (
     cautions,
     chosen_cases,
     open_aligned,
+    raw_stains,
     read_snapshot,
     take_snapshot,
-    verdict_of,
 )
 from stainloom.jobs.outcome import Outcome, SlideTask
 from stainloom.progress import Progress, part, silent
@@ -133,7 +132,7 @@ def _tasks(
     tasks: list[SlideTask] = []
     problems: list[StainloomError] = []
     selected = chosen_cases(folder, cases)
-    raw = {case.name: _raw_stains(folder, case) for case in selected}
+    raw = {case.name: raw_stains(folder, case) for case in selected}
     mixed = any(raw.values()) and any(_has_normalized(folder, case) for case in selected)
     for case in selected:
         try:
@@ -152,18 +151,6 @@ def _tasks(
     if not tasks:
         raise problems[0]
     return tasks, problems
-
-
-def _raw_stains(folder: StudyFolder, case: Case) -> list[str]:
-    """Stains of a case that a network would see as they were scanned, although their dyes are known."""
-    return [
-        stain.name
-        for stain in folder.study.stains
-        if stain.dyes
-        and stain.name in case.slides
-        and verdict_of(folder, case, stain.name)[0] in USABLE
-        and folder.normalization(case.name, stain.name) is None
-    ]
 
 
 def _has_normalized(folder: StudyFolder, case: Case) -> bool:

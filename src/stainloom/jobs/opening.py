@@ -78,6 +78,18 @@ def _sharp(folder: StudyFolder, case: Case, stain: str) -> bool:
     return colour is None or colour.in_focus
 
 
+def raw_stains(folder: StudyFolder, case: Case) -> list[str]:
+    """Stains of a case that a network would see as they were scanned, although their dyes are known."""
+    return [
+        stain.name
+        for stain in folder.study.stains
+        if stain.dyes
+        and stain.name in case.slides
+        and verdict_of(folder, case, stain.name)[0] in USABLE
+        and folder.normalization(case.name, stain.name) is None
+    ]
+
+
 def colour_of(folder: StudyFolder, case: Case, stain: str) -> Normalization | None:
     from stainloom.stain.normalize import Normalization
 
@@ -102,6 +114,11 @@ def open_aligned(
         colour = colour_of(folder, case, stain) if normalized else None
         stains.append(AlignedStain(stain, pyramid, None if found is None else found[0], colour))
     return AlignedCase(folder.study.stain_names, tuple(stains)), opened
+
+
+def patchsets_by_age(folder: StudyFolder) -> tuple[str, ...]:
+    """Ids of the patch sets, the latest exported last."""
+    return tuple(sorted(folder.patchsets(), key=lambda name: folder.patchset_path(name).stat().st_mtime_ns))
 
 
 def not_aligned(case: Case, stain: str) -> CaseError:

@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 
 from stainloom.case.aligned import AlignedCase
 from stainloom.case.case import Case
-from stainloom.case.view import USABLE
 from stainloom.errors import ModelError, StainloomError
 from stainloom.geometry import Box, size_at, whole
 from stainloom.io.casefile import StudyFolder
@@ -22,8 +21,8 @@ from stainloom.jobs.opening import (
     cautions,
     chosen_cases,
     open_aligned,
+    raw_stains,
     take_snapshot,
-    verdict_of,
 )
 from stainloom.jobs.outcome import Outcome
 from stainloom.progress import Progress, part, silent
@@ -145,10 +144,8 @@ def _predict_case(
 
 def _check_normalized(folder: StudyFolder, case: Case, run: Any) -> None:
     """A network that learned from normalized colours is never shown raw ones."""
-    for stain in run.stains:
-        usable = stain in case.slides and verdict_of(folder, case, stain)[0] in USABLE
-        # A stain whose dyes nobody named has no normal colours: the network learned it as scanned.
-        if usable and folder.study.stain(stain).dyes and folder.normalization(case.name, stain) is None:
+    for stain in raw_stains(folder, case):
+        if stain in run.stains:
             raise ModelError(
                 f"case {case.name} is not normalized, and run {run.id} learned from normalized colours",
                 stain=stain,

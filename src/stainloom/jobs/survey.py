@@ -11,7 +11,7 @@ from stainloom.case.view import USABLE, Verdict
 from stainloom.errors import StainloomError
 from stainloom.io.casefile import StudyFolder
 from stainloom.io.files import read_json
-from stainloom.jobs.opening import colour_of, is_stale, verdict_of
+from stainloom.jobs.opening import colour_of, is_stale, patchsets_by_age, verdict_of
 
 Carried = Literal["no", "old", "yes"]
 
@@ -131,19 +131,15 @@ def survey(study: Path) -> StudyState:
     return StudyState(
         folder.path,
         tuple(_case(folder, name, exported) for name in folder.case_names()),
-        _by_age(folder),
+        patchsets_by_age(folder),
         folder.runs(),
         folder.study.simulated,
     )
 
 
-def _by_age(folder: StudyFolder) -> tuple[str, ...]:
-    return tuple(sorted(folder.patchsets(), key=lambda name: folder.patchset_path(name).stat().st_mtime_ns))
-
-
 def _exported(folder: StudyFolder) -> set[str]:
     """Patients of the latest patch set."""
-    names = _by_age(folder)
+    names = patchsets_by_age(folder)
     if not names:
         return set()
     patients = read_json(folder.patchset_path(names[-1]) / "split.json").get("patients")

@@ -11,6 +11,7 @@ import numpy as np
 
 from stainloom.errors import ModelError, PatchError
 from stainloom.io.casefile import StudyFolder
+from stainloom.jobs.opening import patchsets_by_age
 from stainloom.jobs.outcome import Outcome
 from stainloom.progress import Progress, part, silent
 from stainloom.settings import as_json
@@ -115,10 +116,10 @@ def _hash(patchset: str, settings: TrainSettings) -> str:
 
 
 def latest_patchset(folder: StudyFolder) -> str:
-    names = folder.patchsets()
+    names = patchsets_by_age(folder)
     if not names:
         raise PatchError("the study has no patches yet", next="run `stainloom export`")
-    return max(names, key=lambda name: folder.patchset_path(name).stat().st_mtime_ns)
+    return names[-1]
 
 
 def held_out_cases(study: Path) -> tuple[str, ...]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from qtpy.QtCore import Qt, QTimer
@@ -88,7 +88,7 @@ class JobSpec:
     done: Callable[[Result], str]
     by_case: bool = False
     basic: Sequence[str] = ()
-    hidden: Sequence[str] = field(default=())
+    hidden: Sequence[str] = ()
 
 
 class Dock(QScrollArea):
