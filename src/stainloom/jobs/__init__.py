@@ -24,13 +24,14 @@ from stainloom.jobs.studies import (
     show_study,
 )
 from stainloom.jobs.survey import survey
+from stainloom.jobs.thumbnails import thumbnail
 from stainloom.jobs.training import held_out_cases, train
 from stainloom.jobs.viewing import open_view
 
 __all__ = [
     "Outcome", "add_case", "check_case", "check_study", "export", "export_annotations", "held_out_cases", "import_annotations",
     "import_landmarks", "new_study", "normalize", "open_view", "pack", "predict", "register", "relocate", "report",
-    "settings_of", "show_study", "simulate", "survey", "train", "transfer",
+    "settings_of", "show_study", "simulate", "survey", "thumbnail", "train", "transfer",
 ]  # fmt: skip
 
 

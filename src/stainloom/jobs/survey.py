@@ -34,6 +34,8 @@ class StainState:
         Whether its colours were brought to the study's look.
     carried
         Whether labels were carried into it: `no`, `old` (before its last alignment) or `yes`.
+    made_from
+        Ids of its alignment and its normalization: a picture of it holds as long as these do.
     """
 
     name: str
@@ -43,6 +45,7 @@ class StainState:
     found: bool = True
     normalized: bool = False
     carried: Carried = "no"
+    made_from: tuple[str | None, str | None] = (None, None)
 
     @property
     def there(self) -> bool:
@@ -168,14 +171,17 @@ def _stain(folder: StudyFolder, case: Case, stain: str) -> StainState:
         return StainState(stain, verdict, message)
     quality = folder.current_quality(case.name, stain) if stain != folder.study.reference else None
     landmarks = quality.get("landmarks") if quality else None
+    colour = colour_of(folder, case, stain)
+    warp = folder.current_warp_id(case.name, stain) if stain != folder.study.reference else None
     return StainState(
         stain,
         verdict,
         message,
         float(landmarks["median_um"]) if isinstance(landmarks, dict) else None,
         _is_found(folder, case, stain),
-        colour_of(folder, case, stain) is not None,
+        colour is not None,
         _carried(folder, case, stain),
+        (warp, None if colour is None else colour.id),
     )
 
 

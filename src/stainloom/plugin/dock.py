@@ -79,6 +79,8 @@ class JobSpec:
         What a result comes to, one sentence.
     by_case
         Whether the user may choose between this case and all cases; otherwise it is all.
+    panel
+        Makes what the dock shows below Run, where a result is judged.
     """
 
     name: str
@@ -89,6 +91,30 @@ class JobSpec:
     by_case: bool = False
     basic: Sequence[str] = ()
     hidden: Sequence[str] = ()
+    panel: Callable[[Workspace], Panel] | None = None
+
+
+class Panel(QWidget):
+    """What a job dock shows of its own, below Run: where a result can be judged.
+
+    Parameters
+    ----------
+    workspace
+        What is open.
+    """
+
+    def __init__(self, workspace: Workspace) -> None:
+        super().__init__()
+        self.workspace = workspace
+
+    def look(self) -> None:
+        """Show what is so now: another study, another case, another result."""
+
+    def follow(self, job: Job) -> None:
+        """A job of this dock was asked for."""
+
+    def take(self, result: Result) -> None:
+        """It ended."""
 
 
 class Dock(QScrollArea):
@@ -294,7 +320,8 @@ class JobDock(Dock):
         self.controls = JobControls()
         self.controls.run.clicked.connect(self.start)
         self.controls.cancel.clicked.connect(self.cancel)
-        for part in (self.first, self.scope, self.form, reset, self.controls, self.messages):
+        self.panel = Panel(workspace) if spec.panel is None else spec.panel(workspace)
+        for part in (self.first, self.scope, self.form, reset, self.controls, self.messages, self.panel):
             self.rows.addWidget(part)
         self.rows.addStretch()
         workspace.queue.changed.connect(self.look)
@@ -311,6 +338,7 @@ class JobDock(Dock):
         self.controls.run.setText(plan.run)
         busy = self.controls.job is not None
         self.controls.run.setEnabled(not (plan.missing or self.form.problem or busy))
+        self.panel.look()
 
     def start(self) -> None:
         """Run."""
@@ -319,6 +347,7 @@ class JobDock(Dock):
         self.messages.clear()
         job = self.workspace.run(plan.run, [*plan.words, *options(self.form.changes())], self._end)
         self.controls.follow(job, before[-1].title if before else "")
+        self.panel.follow(job)
         self.look()
 
     def cancel(self) -> None:
@@ -329,6 +358,7 @@ class JobDock(Dock):
     def _end(self, result: Result) -> None:
         self.controls.rest()
         self.messages.say_result(result, self.spec.done(result))
+        self.panel.take(result)
         self.look()
 
 

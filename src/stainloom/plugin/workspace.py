@@ -16,6 +16,7 @@ from stainloom.errors import StainloomError
 from stainloom.jobs.survey import CaseState, StudyState
 from stainloom.plugin.job import Job, JobQueue, Result
 from stainloom.plugin.session import Session
+from stainloom.plugin.thumbnails import Thumbnails
 
 _log = logging.getLogger(__name__)
 
@@ -37,6 +38,8 @@ class Workspace(QObject):
     """A `StainloomError` that no dock asked for: a study that vanished, a case that cannot be opened."""
     dock_wanted = Signal(str)
     """Name of the dock that does what is missing."""
+    saving_changed = Signal(str, bool)
+    """What is so of the paint, for the status line: *saved 14:03* and True, or *NOT SAVED: the disk is full* and False."""
 
     def __init__(self, viewer: napari.Viewer) -> None:
         super().__init__()
@@ -44,6 +47,7 @@ class Workspace(QObject):
         self.state: StudyState | None = None
         self.session: Session | None = None
         self.queue = JobQueue(self)
+        self.thumbnails = Thumbnails(self)
         self._looking = False
         self._again = False
 
