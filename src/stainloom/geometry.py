@@ -81,6 +81,14 @@ class Box:
         return (slice(row, row + self.rows), slice(col, col + self.cols))
 
 
+def box_of(mask: NDArray[np.bool_]) -> Box:
+    """The smallest box that holds all pixels that are True; empty where none is."""
+    rows, cols = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+    if rows.size == 0:
+        return Box(0, 0, 0, 0)
+    return Box(int(rows[0]), int(cols[0]), int(rows[-1] - rows[0]) + 1, int(cols[-1] - cols[0]) + 1)
+
+
 @dataclass(frozen=True, slots=True)
 class BoxUm:
     """A rectangle in um: its corner nearest the origin, and its extent."""

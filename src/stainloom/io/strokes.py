@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from stainloom.case.regions import Lesion, follow_lesions
 from stainloom.errors import LabelError
-from stainloom.geometry import Box, Scale, Size, as_scale, whole
+from stainloom.geometry import Box, Scale, Size, as_scale, box_of, whole
 from stainloom.io.files import disk_errors
 from stainloom.io.labelfile import (
     add_row,
@@ -493,10 +493,8 @@ def _cropped(
     box: Box, before: NDArray[np.uint8], after: NDArray[np.uint8]
 ) -> tuple[Box, NDArray[np.uint8], NDArray[np.uint8]]:
     """The smallest box that holds all changed pixels, and its pixels before and after."""
-    changed = before != after
-    rows, cols = np.flatnonzero(changed.any(axis=1)), np.flatnonzero(changed.any(axis=0))
-    if rows.size == 0:
+    inner = box_of(before != after)
+    if inner.empty:
         return _NOTHING, before[:0, :0], after[:0, :0]
-    inner = Box(int(rows[0]), int(cols[0]), int(rows[-1] - rows[0]) + 1, int(cols[-1] - cols[0]) + 1)
     spot = inner.within(Box(0, 0, *box.shape))
     return Box(box.row + inner.row, box.col + inner.col, *inner.shape), before[spot], after[spot]

@@ -9,6 +9,7 @@ from stainloom.jobs.aligning import register
 from stainloom.jobs.colours import normalize
 from stainloom.jobs.exporting import export
 from stainloom.jobs.outcome import Outcome
+from stainloom.jobs.paint import Carrying, Paint
 from stainloom.jobs.painting import export_annotations, import_annotations, transfer
 from stainloom.jobs.predicting import predict
 from stainloom.jobs.reporting import report
@@ -29,7 +30,7 @@ from stainloom.jobs.training import held_out_cases, train
 from stainloom.jobs.viewing import open_view
 
 __all__ = [
-    "Outcome", "add_case", "check_case", "check_study", "export", "export_annotations", "held_out_cases", "import_annotations",
+    "Carrying", "Outcome", "Paint", "add_case", "check_case", "check_study", "export", "export_annotations", "held_out_cases", "import_annotations",
     "import_landmarks", "new_study", "normalize", "open_view", "pack", "predict", "register", "relocate", "report",
     "settings_of", "show_study", "simulate", "survey", "thumbnail", "train", "transfer",
 ]  # fmt: skip

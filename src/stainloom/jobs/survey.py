@@ -11,6 +11,7 @@ from stainloom.case.view import USABLE, Verdict
 from stainloom.errors import StainloomError
 from stainloom.io.casefile import StudyFolder
 from stainloom.io.files import read_json
+from stainloom.io.snapshot import holds_paint
 from stainloom.jobs.opening import colour_of, is_stale, patchsets_by_age, verdict_of
 
 Carried = Literal["no", "old", "yes"]
@@ -64,7 +65,7 @@ class CaseState:
     stains
         In the study's order.
     painted
-        Whether anything was ever painted on it.
+        Whether anything is painted on it.
     exported
         Whether its patient is in the latest patch set.
     predicted
@@ -157,12 +158,22 @@ def _case(folder: StudyFolder, name: str, exported: set[str]) -> CaseState:
             name,
             case.patient,
             tuple(_stain(folder, case, stain) for stain in folder.study.stain_names),
-            folder.labels_path(name).exists(),
+            _is_painted(folder, name),
             case.patient in exported,
             maps.is_dir() and any((run / "maps.json").is_file() for run in maps.iterdir()),
         )
     except StainloomError as error:
         return CaseState(name, "", problem=str(error))
+
+
+def _is_painted(folder: StudyFolder, name: str) -> bool:
+    if not folder.labels_path(name).exists():
+        return False
+    try:
+        return holds_paint(folder.snapshot_path(name))
+    except StainloomError:
+        # Whoever painted last was stopped before the snapshot: the store is what counts.
+        return True
 
 
 def _stain(folder: StudyFolder, case: Case, stain: str) -> StainState:

@@ -24,10 +24,16 @@ from stainloom.jobs.studies import check_case
 
 if TYPE_CHECKING:
     from stainloom.io.slides import OpenedSlide
+    from stainloom.jobs.paint import Paint
 
 
-def open_view(study: Path, case: str | None = None, *, cache_bytes: int = CACHE_BYTES) -> CaseView:
-    """A case as the window shows it; close it when it is no longer shown."""
+def open_view(
+    study: Path, case: str | None = None, *, paint: Paint | None = None, cache_bytes: int = CACHE_BYTES
+) -> CaseView:
+    """A case as the window shows it; close it when it is no longer shown.
+
+    With `paint`, that of the window which holds the case, its labels are the very raster that is painted on.
+    """
     folder = StudyFolder.open(study)
     found = folder.case(check_case(study, case))
     cache = TileCache(cache_bytes)
@@ -49,7 +55,9 @@ def open_view(study: Path, case: str | None = None, *, cache_bytes: int = CACHE_
             slide.close()
 
     labels, scale = None, (folder.study.label_um, folder.study.label_um)
-    if folder.labels_path(found.name).exists():
+    if paint is not None:
+        labels = paint.raster
+    elif folder.labels_path(found.name).exists():
         snapshot = take_snapshot(folder, found)
         labels, scale = snapshot.raster, snapshot.um_per_px
     return CaseView(

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from qtpy.QtCore import QBuffer, QByteArray, QIODevice
-from qtpy.QtWidgets import QApplication, QMainWindow, QWidget
+from qtpy.QtGui import QKeySequence
+from qtpy.QtWidgets import QAction, QApplication, QMainWindow, QWidget
+
+from stainloom.geometry import Box
 
 if TYPE_CHECKING:
     import napari
+    from napari.layers import Labels
 
 _SETTLING_ROUNDS = 2
 
@@ -40,3 +46,49 @@ def photograph(viewer: napari.Viewer) -> bytes:
     if not main_window(viewer).grab().save(buffer, "PNG"):
         raise OSError("Qt could not make a PNG of the window")
     return bytes(data)
+
+
+def guard_paint(layer: Labels, may_change: Callable[[np.ndarray, int], np.ndarray | bool]) -> None:
+    """Let brush, eraser, fill and polygon change only some pixels: `may_change(pixels, new class) -> mask`.
+
+    All tools of a labels layer that change pixels come through one method.
+    """
+    apply = layer._apply_mask_to_data
+
+    def guarded(data: np.ndarray, mask: np.ndarray, new_label: int, volume_slice: Any) -> Any:
+        return apply(data, mask & may_change(data, int(new_label)), new_label, volume_slice)
+
+    layer._apply_mask_to_data = guarded
+
+
+def keep_no_history(layer: Labels) -> None:
+    """Spare the memory of napari's own undo: the store of strokes has a longer one."""
+    layer._history_limit = 1
+    layer._reset_history()
+
+
+def redraw_labels(layer: Labels, box: Box) -> None:
+    """Draw a box of a labels layer anew whose data was written directly: a whole refresh uploads the whole texture."""
+    place = (slice(box.row, box.row_end), slice(box.col, box.col_end))
+    if not layer.visible or not layer.loaded or layer.contour > 0:
+        layer.refresh()
+        return
+    layer._slice.image.view[place] = layer.colormap._data_to_texture(layer.data[place])
+    layer._accumulate_updated_slice(place)
+    layer._partial_labels_refresh()
+
+
+def on_new_labels(viewer: napari.Viewer, act: Callable[[], None]) -> None:
+    """Do something else where the user presses napari's button for a new labels layer: it would be as large as the slide."""
+    button = viewer.window._qt_viewer.layerButtons.newLabelsButton
+    button.clicked.disconnect()
+    button.clicked.connect(lambda *_: act())
+    button.setToolTip("Paint lesions")
+
+
+def free_shortcut(viewer: napari.Viewer, keys: str) -> None:
+    """Take a key sequence from napari's menus, so that it can mean something else."""
+    wanted = QKeySequence(keys)
+    for action in main_window(viewer).findChildren(QAction):
+        if action.shortcut() == wanted:
+            action.setShortcut(QKeySequence())

@@ -10,6 +10,7 @@ from stainloom.jobs.survey import CaseState, StudyState
 from stainloom.plugin.cases import CasesDock
 from stainloom.plugin.dock import Dock, JobDock, JobSpec, Plan
 from stainloom.plugin.job import Result
+from stainloom.plugin.paint import PaintDock
 from stainloom.plugin.workspace import Workspace
 
 _NO_STUDY = "Open a study first."
@@ -166,10 +167,13 @@ def _job_dock(spec: JobSpec) -> DockEntry:
     return DockEntry(spec.name, spec.purpose, lambda workspace: JobDock(workspace, spec))
 
 
+_PAINT = "Paint lesions once, on HE; they are carried to the other stains and saved as you paint."
 _CASES = "The cases of a study: open one, and see what is done and what is not."
 
 DOCKS: tuple[DockEntry, ...] = (
     DockEntry("Cases", _CASES, lambda workspace: CasesDock(workspace, "Cases", _CASES)),
-    *(_job_dock(spec) for spec in _JOBS),
+    _job_dock(_JOBS[0]),
+    DockEntry("Paint", _PAINT, lambda workspace: PaintDock(workspace, "Paint", _PAINT)),
+    *(_job_dock(spec) for spec in _JOBS[1:]),
 )
 """In the order of the work."""

@@ -8,7 +8,7 @@ import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -97,6 +97,9 @@ class Job(QObject):
 
     def start(self) -> None:
         """Start the child; `ended` always follows, unless it is detached."""
+        if self._cancelling:
+            self._end("cancelled")
+            return
         self._began = time.monotonic()
         command = [sys.executable, "-m", "stainloom.cli", *self.words, "--json", "--control"]
         pipe = subprocess.PIPE
@@ -117,6 +120,11 @@ class Job(QObject):
             return
         threading.Thread(target=self._listen, args=(self._child,), daemon=True).start()
 
+    def fail(self, error: StainloomError) -> None:
+        """End it before it began."""
+        self._problems.append({**error.as_dict(), "detail": str(error)})
+        self._end("failed")
+
     @property
     def running(self) -> bool:
         """Whether the child is there."""
@@ -132,8 +140,10 @@ class Job(QObject):
 
     def cancel(self) -> None:
         """Ask it to stop; after three seconds without an end it is killed. What it had not finished is gone."""
-        if self.running and not self._cancelling:
-            self._cancelling = True
+        if self._cancelling:
+            return
+        self._cancelling = True
+        if self.running:
             self._say("cancel")
             self._last.start()
 
@@ -251,13 +261,21 @@ def _problem(what: str, **more: str) -> dict[str, Any]:
 
 
 class JobQueue(QObject):
-    """The jobs of one study, one at a time, in the order of asking."""
+    """The jobs of one study, one at a time, in the order of asking.
+
+    Parameters
+    ----------
+    prepare
+        Called with each job when its turn has come: starts it, now or later, or fails it. Jobs read what the window has
+        written down by then.
+    """
 
     changed = Signal()
     """Another job runs or waits, or none."""
 
-    def __init__(self, parent: QObject | None = None) -> None:
+    def __init__(self, parent: QObject | None = None, prepare: Callable[[Job], None] = Job.start) -> None:
         super().__init__(parent)
+        self._prepare = prepare
         self._waiting: list[Job] = []
         self.current: Job | None = None
 
@@ -287,7 +305,7 @@ class JobQueue(QObject):
         waiting, self._waiting = self._waiting, []
         for job in waiting:
             job.deleteLater()
-        if self.current is not None and self.current.running:
+        if self.current is not None:
             self.current.cancel()
             if not self.current.wait(milliseconds):
                 self.current.kill()
@@ -298,6 +316,8 @@ class JobQueue(QObject):
         self._waiting.clear()
         if self.current is not None and self.current.running:
             self.current.detach()
+        elif self.current is not None:
+            self.current.cancel()
 
     def _next(self, ended: Job | None) -> None:
         if ended is not None and ended is self.current:
@@ -305,5 +325,5 @@ class JobQueue(QObject):
             ended.deleteLater()
         if self.current is None and self._waiting:
             self.current = self._waiting.pop(0)
-            self.current.start()
+            self._prepare(self.current)
         self.changed.emit()

@@ -17,6 +17,9 @@ from stainloom.plugin.pyramid import Renderer
 _DECODED_BYTES = 256 << 20
 _SLIDES = (".tif", ".tiff", ".svs", ".ndpi", ".scn", ".mrxs", ".bif")
 
+_NO_LAYERS: list[Any] = [(None,)]
+"""What napari takes for: read, and nothing to add."""
+
 ReadLayers = Callable[[str], list[LayerData]]
 
 
@@ -54,12 +57,21 @@ def study_and_case(place: Path) -> tuple[Path, str | None] | None:
 
 
 def read_case(path: str) -> list[LayerData]:
-    """The layers of a case (of a study: its first), with title, legend and keys in the window they are opened in."""
+    """The layers of a case (of a study: its first), with title, legend and keys in the window they are opened in.
+
+    A window with docks opens it in these: there it can be painted on.
+    """
     from stainloom import jobs
 
     found = study_and_case(Path(path))
     if found is None:
         raise ValueError(f"no study and no case: {path}")
+    viewer = _viewer_in_front()
+    if viewer is not None:
+        from stainloom.plugin.guards import open_in_workspace
+
+        if open_in_workspace(viewer, *found):
+            return _NO_LAYERS
     return open_in_window(jobs.open_view(*found))
 
 
@@ -73,11 +85,17 @@ def open_in_window(view: CaseView) -> list[LayerData]:
     return result
 
 
-def _adopt_later(view: CaseView, renderer: Renderer, mark: dict[str, Any]) -> None:
+def _viewer_in_front() -> Any:
+    """The viewer that the user works in, where it has a window; None otherwise."""
     import napari
 
     viewer = napari.current_viewer()
-    if viewer is None or not hasattr(viewer, "window"):
+    return viewer if viewer is not None and hasattr(viewer, "window") else None
+
+
+def _adopt_later(view: CaseView, renderer: Renderer, mark: dict[str, Any]) -> None:
+    viewer = _viewer_in_front()
+    if viewer is None:
         return
     # napari adds what a reader returns before its event loop turns again; until then there is nothing to adopt.
     from qtpy.QtCore import QTimer
@@ -99,6 +117,13 @@ def read_slide(path: str) -> list[LayerData]:
     """One slide by itself, in um; as it lies on its own glass."""
     from stainloom.io.slides import TileCache, open_slide
 
+    viewer = _viewer_in_front()
+    if viewer is not None:
+        from stainloom.plugin.guards import workspace_in
+
+        workspace = workspace_in(viewer)
+        if workspace is not None:
+            workspace.slides_opened.emit([Path(path)])
     slide = open_slide(Path(path), cache=TileCache(_DECODED_BYTES))
     layer = slide_layer_data(AlignedStain(Path(path).name, slide), Renderer())
     # Nobody tells a reader when its layer is gone.

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from dataclasses import replace
 from typing import Any
 
 import napari
@@ -79,6 +80,13 @@ class Session:
         """Show all stains cell by cell."""
         if not case_layers.show_checkerboard(self.layers):
             self.viewer.status = "A checkerboard needs two stains; this case has one"
+
+    def show_painted(self, class_ids: Iterable[int]) -> None:
+        """Say in the legend which classes are painted now."""
+        painted = frozenset(class_ids)
+        if painted != self._present.painted:
+            self._present = replace(self._present, painted=painted)
+            self._tell()
 
     def look_at(self, edges_um: BoxEdgesUm, *, beside_legend: bool = False, margin: float = 0.03) -> None:
         """Bring a rectangle of the reference onto the canvas, or onto the part of it that the legend leaves free."""

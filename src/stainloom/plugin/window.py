@@ -11,10 +11,11 @@ from qtpy.QtWidgets import QDockWidget, QMessageBox
 from stainloom.plugin._napari import main_window
 from stainloom.plugin.dock import Dock
 from stainloom.plugin.docks import DOCKS
+from stainloom.plugin.guards import Guards
 from stainloom.plugin.workspace import Workspace
 
 WIDTH_PX = 380
-STOP, LEAVE, STAY = "stop", "leave", "stay"
+STOP, LEAVE, STAY, CLOSE = "stop", "leave", "stay", "close"
 
 
 class Docks(QObject):
@@ -26,12 +27,21 @@ class Docks(QObject):
         What is open.
     ask
         Asks what becomes of the running job when the window closes; its title goes in, `stop`, `leave` or `stay` comes out.
+    ask_unsaved
+        Asks what becomes of paint that the disk refuses when the window closes; why goes in, `stay` or `close` comes out.
     """
 
-    def __init__(self, workspace: Workspace, ask: Callable[[str], str] | None = None) -> None:
+    def __init__(
+        self,
+        workspace: Workspace,
+        ask: Callable[[str], str] | None = None,
+        ask_unsaved: Callable[[str], str] | None = None,
+    ) -> None:
         super().__init__(workspace)
         self.workspace = workspace
+        self.guards = Guards(workspace)
         self._ask = ask or self._ask_user
+        self._ask_unsaved = ask_unsaved or self._ask_user_unsaved
         self.docks: dict[str, Dock] = {}
         self._frames: dict[str, QDockWidget] = {}
         window = workspace.viewer.window
@@ -57,6 +67,9 @@ class Docks(QObject):
             return False
         running = self.workspace.queue.current
         choice = self._ask(running.title) if running is not None else STOP
+        painter = self.workspace.painter
+        if choice != STAY and painter is not None and painter.trouble is not None:
+            choice = STAY if self._ask_unsaved(str(painter.trouble)) == STAY else choice
         if choice == STAY:
             event.ignore()
             return True
@@ -64,9 +77,20 @@ class Docks(QObject):
             self.workspace.queue.detach()
         else:
             self.workspace.queue.stop()
-        self.workspace.thumbnails.close()
-        self.workspace.close_case()
+        self.workspace.close()
         return False
+
+    def _ask_user_unsaved(self, why: str) -> str:
+        box = QMessageBox(main_window(self.workspace.viewer))
+        box.setWindowTitle("Stainloom")
+        box.setIcon(QMessageBox.Icon.Warning)
+        box.setText("What you painted last is NOT SAVED.")
+        box.setInformativeText(f"{why} It is tried again every few seconds while the window is open.")
+        stay = box.addButton("Stay here", QMessageBox.ButtonRole.RejectRole)
+        close = box.addButton("Close and lose it", QMessageBox.ButtonRole.DestructiveRole)
+        box.setDefaultButton(stay)
+        box.exec()
+        return CLOSE if box.clickedButton() is close else STAY
 
     def _ask_user(self, title: str) -> str:
         box = QMessageBox(main_window(self.workspace.viewer))

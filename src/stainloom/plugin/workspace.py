@@ -12,8 +12,10 @@ from napari.qt.threading import create_worker
 from qtpy.QtCore import QObject, QTimer, Signal
 
 from stainloom import jobs
-from stainloom.errors import StainloomError
+from stainloom.errors import LabelError, StainloomError
 from stainloom.jobs.survey import CaseState, StudyState
+from stainloom.plugin._napari import main_window
+from stainloom.plugin.annotate import Painter
 from stainloom.plugin.job import Job, JobQueue, Result
 from stainloom.plugin.session import Session
 from stainloom.plugin.thumbnails import Thumbnails
@@ -38,18 +40,22 @@ class Workspace(QObject):
     """A `StainloomError` that no dock asked for: a study that vanished, a case that cannot be opened."""
     dock_wanted = Signal(str)
     """Name of the dock that does what is missing."""
+    slides_opened = Signal(object)
+    """Paths of slides that the user opened or dropped on the window: they may be meant for a study."""
     saving_changed = Signal(str, bool)
     """What is so of the paint, for the status line: *saved 14:03* and True, or *NOT SAVED: the disk is full* and False."""
 
     def __init__(self, viewer: napari.Viewer) -> None:
-        super().__init__()
+        super().__init__(main_window(viewer))
         self.viewer = viewer
         self.state: StudyState | None = None
         self.session: Session | None = None
-        self.queue = JobQueue(self)
+        self.painter: Painter | None = None
+        self.queue = JobQueue(self, self._start)
         self.thumbnails = Thumbnails(self)
         self._looking = False
         self._again = False
+        self._leaving: list[Painter] = []
 
     @property
     def case(self) -> CaseState | None:
@@ -71,24 +77,117 @@ class Workspace(QObject):
         else:
             self.close_case()
 
+    def try_to_open(self, study: Path, case: str | None = None) -> None:
+        """Open a study, or tell the docks why not."""
+        try:
+            self.open_study(study, case)
+        except StainloomError as error:
+            self.refused.emit(error)
+
     def open_case(self, name: str) -> None:
         """Show another case; the one before is closed when the new one is open."""
         assert self.state is not None
-        view = jobs.open_view(self.state.path, name)
-        self.close_case()
+        painter = self._painter_of(self.state.path, name)
+        try:
+            view = jobs.open_view(self.state.path, name, paint=painter.paint)
+        except BaseException:
+            if painter is not self.painter:
+                self._leave(painter)
+            raise
+        self._clear()
+        if painter is not self.painter:
+            self._leave(self.painter)
+            self._take_painter(painter)
         self.session = Session.open(self.viewer, view)
+        if self.session.layers.lesions is not None:
+            painter.attach(self.session.layers.lesions)
+        painter.realign()
         self.case_changed.emit()
+        self.saving_changed.emit(*painter.saving)
 
     def close_case(self) -> None:
-        """Show none."""
+        """Show none; what was painted is written, and the case is let go."""
+        if self.session is None:
+            return
+        self._clear()
+        self._leave(self.painter)
+        self.painter = None
+        self.case_changed.emit()
+
+    def close(self) -> bool:
+        """The window is going: show none, and wait until all paint is written; whether it was."""
+        self.thumbnails.close()
+        self.close_case()
+        return all([painter.wait() for painter in self._leaving])
+
+    def _clear(self) -> None:
         if self.session is None:
             return
         session, self.session = self.session, None
+        if self.painter is not None:
+            self.painter.detach()
         layers = [layer for layer in session.layers if layer in self.viewer.layers]
         session.close()
         for layer in layers:
             self.viewer.layers.remove(layer)
-        self.case_changed.emit()
+
+    # Painting
+
+    def _painter_of(self, study: Path, name: str) -> Painter:
+        """The painter of a case: the one that holds it now, or a new one."""
+        now = self.painter
+        if now is not None and (now.paint.folder.path, now.paint.case.name) == (study, name):
+            return now
+        if now is not None and now.trouble is not None:
+            raise LabelError(
+                f"what was painted last on case {now.paint.case.name} is not saved",
+                found=now.trouble.what,
+                next=now.trouble.next or "see to its disk; it is tried again every few seconds",
+            )
+        for painter in self._leaving:
+            if (painter.paint.folder.path, painter.paint.case.name) == (study, name):
+                painter.wait()
+        paint = jobs.Paint.open(study, name)
+        return Painter(paint, paint.folder.study.classes, self)
+
+    def _take_painter(self, painter: Painter) -> None:
+        self.painter = painter
+        painter.saving_changed.connect(self.saving_changed)
+        painter.painted.connect(self._show_painted)
+
+    def _leave(self, painter: Painter | None) -> None:
+        if painter is None:
+            return
+        painter.close()
+        gone = [other for other in self._leaving if other.wait(0)]
+        for other in gone:
+            other.deleteLater()
+        self._leaving = [*(other for other in self._leaving if other not in gone), painter]
+
+    def _show_painted(self) -> None:
+        if self.session is not None and self.painter is not None:
+            self.session.show_painted(self.painter.areas_px)
+
+    def _start(self, job: Job) -> None:
+        """Start a job when all that was painted so far is written where jobs read it."""
+        if self.painter is None or self.painter.read_only:
+            job.start()
+            return
+
+        def begin(error: StainloomError | None) -> None:
+            if error is None:
+                job.start()
+            else:
+                job.fail(error)
+
+        self.painter.prepare(begin)
+
+    def reopen(self) -> None:
+        """Open the case that is shown once more: the case may be free now, or its disk back."""
+        if self.session is not None:
+            name = self.session.view.case.name
+            self.close_case()
+            self.open_case(name)
 
     def step(self, by: int) -> None:
         """Show the next case (1) or the one before (-1); at the ends it stays."""

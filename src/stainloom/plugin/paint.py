@@ -1,0 +1,354 @@
+"""The Paint dock: palette, tools, brush, and the lesions that are there."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from qtpy.QtCore import QSize, Qt
+from qtpy.QtGui import QColor, QIcon, QPixmap
+from qtpy.QtWidgets import (
+    QAbstractItemView,
+    QButtonGroup,
+    QCheckBox,
+    QDoubleSpinBox,
+    QGridLayout,
+    QHBoxLayout,
+    QHeaderView,
+    QLabel,
+    QPushButton,
+    QTableWidget,
+    QTableWidgetItem,
+    QWidget,
+)
+
+from stainloom.case.lesions import LesionClass
+from stainloom.case.regions import Lesion
+from stainloom.errors import StainloomError
+from stainloom.geometry import Box
+from stainloom.plugin.annotate import Painter
+from stainloom.plugin.dock import Dock, words
+from stainloom.plugin.workspace import Workspace
+
+_TOOLS = (
+    ("paint", "Brush", "Paint with the left button; with the right button draw around a place to fill it. Key P"),
+    ("erase", "Eraser", "Take paint away. Key E"),
+    ("polygon", "Polygon", "Click corner by corner; a double click closes it. Key 3 of the number pad, or this button"),
+    ("fill", "Fill", "Give a painted region another class"),
+    ("pick", "Pick", "Choose the class under the mouse. Key L"),
+    ("pan_zoom", "Move", "Move and zoom the slide; while painting hold Space. Key Z"),
+)
+_BRUSH_LEAST_UM, _BRUSH_MOST_UM = 4.0, 4000.0
+_BRUSH_UM = 120.0
+_LISTED_MOST = 300
+_SWATCH_PX = 16
+_PALETTE = ("", "Class", "Key", "mm2", "Show", "Lock")
+_LESIONS = ("Lesion", "Class", "mm2")
+
+
+class PaintDock(Dock):
+    """Paint lesions once, on the reference.
+
+    Parameters
+    ----------
+    workspace
+        What is open.
+    name, purpose
+        Of the dock.
+    """
+
+    def __init__(self, workspace: Workspace, name: str, purpose: str) -> None:
+        super().__init__(workspace, name, purpose)
+        self._painter: Painter | None = None
+        self._listed: tuple[Lesion, ...] = ()
+        self.first = QPushButton("Go to Cases")
+        self.first.clicked.connect(lambda: workspace.dock_wanted.emit("Cases"))
+        self.again = QPushButton("Try to paint again")
+        self.again.clicked.connect(self._open_again)
+        self.body = QWidget()
+        self.palette_table = _table(_PALETTE, stretch=1)
+        self.palette_table.cellClicked.connect(self._choose)
+        self.lesion_table = _table(_LESIONS, stretch=1)
+        self.lesion_table.cellClicked.connect(self._fly)
+        self._lay_out()
+        for part in (self.first, self.again, self.body, self.messages):
+            self.rows.addWidget(part)
+        self.rows.addStretch()
+        workspace.saving_changed.connect(self._say_state)
+        self.look()
+
+    def _lay_out(self) -> None:
+        grid = QGridLayout(self.body)
+        grid.setContentsMargins(0, 0, 0, 0)
+        grid.addWidget(words("Class to paint with: click a row, or press its key."), 0, 0)
+        grid.addWidget(self.palette_table, 1, 0)
+        tools = QGridLayout()
+        self.tools: dict[str, QPushButton] = {}
+        group = QButtonGroup(self)
+        for number, (mode, name, tip) in enumerate(_TOOLS):
+            button = QPushButton(name)
+            button.setCheckable(True)
+            button.setToolTip(tip)
+            button.clicked.connect(lambda _, mode=mode: self._take_tool(mode))
+            group.addButton(button)
+            self.tools[mode] = button
+            tools.addWidget(button, number // 3, number % 3)
+        grid.addLayout(tools, 2, 0)
+        self.brush = QDoubleSpinBox()
+        self.brush.setRange(_BRUSH_LEAST_UM, _BRUSH_MOST_UM)
+        self.brush.setDecimals(0)
+        self.brush.setSingleStep(20)
+        self.brush.setSuffix(" um")
+        self.brush.setValue(_BRUSH_UM)
+        self.brush.setToolTip("Diameter of brush and eraser. Keys [ and ], or Alt and the mouse")
+        self.brush.setAccessibleName("Brush, um")
+        self.brush.valueChanged.connect(self._size_brush)
+        self.undo, self.redo = QPushButton("Undo"), QPushButton("Redo")
+        self.undo.setToolTip("Ctrl+Z: also strokes of an earlier day")
+        self.redo.setToolTip("Ctrl+Shift+Z")
+        self.undo.clicked.connect(lambda: self._act(Painter.undo))
+        self.redo.clicked.connect(lambda: self._act(Painter.redo))
+        line = QHBoxLayout()
+        line.addWidget(QLabel("Brush"))
+        line.addWidget(self.brush, 1)
+        line.addWidget(self.undo)
+        line.addWidget(self.redo)
+        grid.addLayout(line, 3, 0)
+        self.elsewhere = QCheckBox("Show in other stains")
+        self.elsewhere.setChecked(True)
+        self.elsewhere.setToolTip("Whether the paint lies over the other aligned stains too")
+        self.elsewhere.toggled.connect(self._show_elsewhere)
+        grid.addWidget(self.elsewhere, 4, 0)
+        self.lesion_heading = words("")
+        grid.addWidget(self.lesion_heading, 5, 0)
+        grid.addWidget(self.lesion_table, 6, 0)
+
+    def look(self) -> None:
+        """Show the case that is open: its palette, or why nothing can be painted."""
+        self._follow(self.workspace.painter)
+        painter = self._painter
+        session = self.workspace.session
+        shown = painter is not None and session is not None and session.layers.lesions is not None
+        self.first.setVisible(painter is None)
+        self.again.setVisible(painter is not None and bool(painter.read_only))
+        self.body.setVisible(shown)
+        self.body.setEnabled(shown and painter is not None and not painter.read_only)
+        if session is not None:
+            session.shown_changed.connect(self._show_elsewhere, unique=True)
+        self._say_state()
+        if painter is not None and shown:
+            self._show_palette()
+            self._show_lesions()
+            self._show_tool()
+            self._size_brush()
+
+    def _follow(self, painter: Painter | None) -> None:
+        if painter is self._painter:
+            layer = None if painter is None else painter.layer
+        else:
+            self._painter = painter
+            layer = None if painter is None else painter.layer
+            self.messages.clear()
+            if painter is not None:
+                painter.painted.connect(self._show_painted)
+                painter.classes_changed.connect(self._show_palette)
+                painter.refused.connect(self._say_refused)
+        if layer is not None:
+            layer.events.mode.connect(self._show_tool)
+            layer.events.brush_size.connect(self._read_brush)
+
+    def _say_state(self, *_: object) -> None:
+        painter, case = self._painter, self.workspace.case
+        if painter is None:
+            self.state.setText("Open a case first.")
+            return
+        name = painter.paint.case.name if case is None else case.name
+        if painter.read_only:
+            self.state.setText(f"{name}: {painter.read_only}")
+            return
+        text, fine = painter.saving
+        area = sum(painter.areas_px.values()) * _pixel_mm2(painter)
+        count = len(painter.lesions)
+        said = f"{count} lesion{'' if count == 1 else 's'}, {area:.2f} mm2" if count else "nothing painted yet"
+        self.state.setText(f"{name}: {said}; {text if fine else '! ' + text}.")
+
+    def _say_refused(self, error: StainloomError) -> None:
+        self.messages.clear()
+        self.messages.say_error(error)
+
+    # The palette
+
+    def _show_palette(self) -> None:
+        painter, table = self._painter, self.palette_table
+        if painter is None:
+            return
+        classes = [lesion for lesion in painter.classes if lesion.on or painter.areas_px.get(lesion.id)]
+        table.setRowCount(len(classes))
+        self._classes = classes
+        for row, lesion in enumerate(classes):
+            self._show_class(row, lesion, painter)
+            if lesion.id == painter.chosen:
+                table.selectRow(row)
+        _fit_height(table)
+
+    def _show_class(self, row: int, lesion: LesionClass, painter: Painter) -> None:
+        table = self.palette_table
+        place = painter.classes.index(lesion)
+        area = painter.areas_px.get(lesion.id, 0) * _pixel_mm2(painter)
+        texts = ("", lesion.short, str(place + 1) if place < 9 else "", f"{area:.2f}" if area else "", "", "")
+        for column, text in enumerate(texts):
+            item = table.item(row, column)
+            if item is None:
+                item = QTableWidgetItem()
+                table.setItem(row, column, item)
+            item.setText(text)
+            item.setToolTip(lesion.name)
+            if column > 1:
+                item.setTextAlignment(Qt.AlignmentFlag.AlignCenter)
+        table.item(row, 0).setIcon(_swatch(lesion.color))
+        self._put_switch(row, 4, lesion.id not in painter.hidden, lambda on, id=lesion.id: painter.hide(id, not on))
+        self._put_switch(row, 5, lesion.id in painter.locked, lambda on, id=lesion.id: painter.lock(id, on))
+        table.cellWidget(row, 4).setToolTip(f"Show {lesion.short} on the slide")
+        table.cellWidget(row, 5).setToolTip(f"Keep {lesion.short} from being painted over or erased")
+
+    def _put_switch(self, row: int, column: int, on: bool, act: Callable[[bool], None]) -> None:
+        box = QCheckBox()
+        box.setChecked(on)
+        box.setStyleSheet("margin-left: 8px")
+        box.toggled.connect(act)
+        self.palette_table.setCellWidget(row, column, box)
+
+    def _choose(self, row: int, column: int) -> None:
+        if self._painter is not None and column < 4:
+            self._painter.choose(self._classes[row].id)
+            self._activate()
+
+    def _activate(self) -> None:
+        if self._painter is not None and self._painter.layer is not None:
+            self.workspace.viewer.layers.selection.active = self._painter.layer
+
+    # Tools
+
+    def _take_tool(self, mode: str) -> None:
+        if self._painter is not None and self._painter.layer is not None:
+            self._activate()
+            self._painter.layer.mode = mode
+
+    def _show_tool(self, *_: object) -> None:
+        layer = None if self._painter is None else self._painter.layer
+        mode = "" if layer is None else str(layer.mode)
+        if mode in self.tools:
+            self.tools[mode].setChecked(True)
+
+    def _size_brush(self, *_: object) -> None:
+        painter = self._painter
+        if painter is not None and painter.layer is not None:
+            wanted = max(1, round(self.brush.value() / painter.paint.um_per_px[0]))
+            if painter.layer.brush_size != wanted:
+                painter.layer.brush_size = wanted
+
+    def _read_brush(self, *_: object) -> None:
+        painter = self._painter
+        if painter is not None and painter.layer is not None:
+            size_um = painter.layer.brush_size * painter.paint.um_per_px[0]
+            if abs(size_um - self.brush.value()) > painter.paint.um_per_px[0] / 2:
+                self.brush.setValue(size_um)
+
+    def _act(self, act: Callable[[Painter], None]) -> None:
+        if self._painter is not None:
+            self.messages.clear()
+            act(self._painter)
+
+    def _show_elsewhere(self, *_: object) -> None:
+        session = self.workspace.session
+        if session is None or session.layers.lesions is None or self.elsewhere.isChecked():
+            if session is not None and session.layers.lesions is not None and self.sender() is self.elsewhere:
+                session.layers.lesions.visible = True
+            return
+        reference = session.layers.stains.get(session.view.reference.name)
+        session.layers.lesions.visible = reference is None or reference.visible
+
+    # What is painted
+
+    def _show_painted(self) -> None:
+        self._show_palette()
+        self._show_lesions()
+        self._say_state()
+
+    def _show_lesions(self) -> None:
+        painter, table = self._painter, self.lesion_table
+        if painter is None:
+            return
+        self.undo.setEnabled(painter.paint.undoable)
+        self.redo.setEnabled(painter.paint.redoable)
+        listed = sorted(painter.lesions, key=lambda lesion: -lesion.area_px)[:_LISTED_MOST]
+        left = len(painter.lesions) - len(listed)
+        self.lesion_heading.setText(
+            f"Lesions, the largest first; a click shows one.{f' {left} smaller ones are not listed.' if left else ''}"
+            if listed
+            else ""
+        )
+        self._listed = tuple(listed)
+        by_id = {lesion.id: lesion for lesion in painter.classes}
+        table.setVisible(bool(listed))
+        table.setRowCount(len(listed))
+        for row, lesion in enumerate(listed):
+            kind = by_id.get(lesion.class_id)
+            texts = (str(lesion.id), kind.short if kind else "", f"{lesion.area_px * _pixel_mm2(painter):.3f}")
+            for column, text in enumerate(texts):
+                item = QTableWidgetItem(text)
+                if column == 1 and kind is not None:
+                    item.setIcon(_swatch(kind.color))
+                table.setItem(row, column, item)
+        _fit_height(table, rows_most=6)
+
+    def _fly(self, row: int, _: int) -> None:
+        painter, session = self._painter, self.workspace.session
+        if painter is not None and session is not None and row < len(self._listed):
+            box, (high, wide) = self._listed[row].box, painter.paint.um_per_px
+            around = box.grow(max(box.rows, box.cols) // 2)
+            session.look_at(_edges_um(around, high, wide))
+
+    def _open_again(self) -> None:
+        painter = self._painter
+        if painter is None:
+            return
+        try:
+            self.workspace.reopen()
+        except StainloomError as error:
+            self.messages.say_error(error)
+
+
+def _edges_um(box: Box, row_um: float, col_um: float) -> tuple[float, float, float, float]:
+    return (box.row * row_um, box.col * col_um, box.row_end * row_um, box.col_end * col_um)
+
+
+def _pixel_mm2(painter: Painter) -> float:
+    rows, cols = painter.paint.um_per_px
+    return rows * cols / 1e6
+
+
+def _swatch(color: str) -> QIcon:
+    picture = QPixmap(_SWATCH_PX, _SWATCH_PX)
+    picture.fill(QColor(color))
+    return QIcon(picture)
+
+
+def _table(headings: tuple[str, ...], stretch: int) -> QTableWidget:
+    table = QTableWidget(0, len(headings))
+    table.setHorizontalHeaderLabels(list(headings))
+    table.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
+    table.setSelectionMode(QAbstractItemView.SelectionMode.SingleSelection)
+    table.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
+    table.setIconSize(QSize(_SWATCH_PX, _SWATCH_PX))
+    table.verticalHeader().hide()
+    header = table.horizontalHeader()
+    header.setSectionResizeMode(QHeaderView.ResizeMode.ResizeToContents)
+    header.setSectionResizeMode(stretch, QHeaderView.ResizeMode.Stretch)
+    return table
+
+
+def _fit_height(table: QTableWidget, rows_most: int = 9) -> None:
+    """As high as its rows, so that a dock has one scroll bar and not three."""
+    rows = min(table.rowCount(), rows_most)
+    height = table.horizontalHeader().sizeHint().height() + sum(table.rowHeight(row) for row in range(rows)) + 4
+    table.setFixedHeight(height)
