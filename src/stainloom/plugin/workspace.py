@@ -118,7 +118,7 @@ class Workspace(QObject):
         """The window is going: show none, and wait until all paint is written; whether it was."""
         self.thumbnails.close()
         self.close_case()
-        return all([painter.wait() for painter in self._leaving])
+        return all(painter.wait() for painter in self._leaving)
 
     def _clear(self) -> None:
         if self.session is None:
