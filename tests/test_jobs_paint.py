@@ -117,9 +117,7 @@ def test_paint_carried_box_by_box_is_paint_carried_at_once(tiny_case):
     random = np.random.default_rng(5)
     for _ in range(25):
         rows, cols = (int(n) for n in random.integers(1, 120, 2))
-        row, col = (
-            int(random.integers(0, side - n)) for side, n in zip(paint.raster.shape, (rows, cols), strict=True)
-        )
+        row, col = (int(random.integers(0, side - n)) for side, n in zip(paint.raster.shape, (rows, cols), strict=True))
         painted(paint, Box(row, col, rows, cols), int(random.integers(0, 6)))
         for stain in carrying.stains:
             carrying.carry(Box(row, col, rows, cols), stain)

@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from qtpy.QtCore import QBuffer, QByteArray, QIODevice
-from qtpy.QtGui import QKeySequence
-from qtpy.QtWidgets import QAction, QApplication, QMainWindow, QWidget
+from qtpy.QtWidgets import QApplication, QMainWindow, QWidget
 
 from stainloom.geometry import Box
 
@@ -84,11 +83,3 @@ def on_new_labels(viewer: napari.Viewer, act: Callable[[], None]) -> None:
     button.clicked.disconnect()
     button.clicked.connect(lambda *_: act())
     button.setToolTip("Paint lesions")
-
-
-def free_shortcut(viewer: napari.Viewer, keys: str) -> None:
-    """Take a key sequence from napari's menus, so that it can mean something else."""
-    wanted = QKeySequence(keys)
-    for action in main_window(viewer).findChildren(QAction):
-        if action.shortcut() == wanted:
-            action.setShortcut(QKeySequence())

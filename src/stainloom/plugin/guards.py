@@ -5,14 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from qtpy.QtCore import QObject, QTimer, Signal
+from qtpy.QtCore import QEvent, QObject, QTimer, Signal
 from qtpy.QtGui import QKeySequence
-from qtpy.QtWidgets import QShortcut
 
-from stainloom.plugin._napari import free_shortcut, main_window, on_new_labels
+from stainloom.plugin._napari import main_window, on_new_labels
 from stainloom.plugin.workspace import Workspace
-
-_SAVE = "Ctrl+S"
 
 
 class Guards(QObject):
@@ -31,11 +28,17 @@ class Guards(QObject):
         super().__init__(workspace)
         self.workspace = workspace
         viewer = workspace.viewer
-        free_shortcut(viewer, _SAVE)
-        self._save = QShortcut(QKeySequence(_SAVE), main_window(viewer))
-        self._save.activated.connect(self.say_saved)
+        main_window(viewer).installEventFilter(self)
         on_new_labels(viewer, lambda: workspace.dock_wanted.emit("Paint"))
         viewer.layers.events.removed.connect(self._bring_back)
+
+    def eventFilter(self, watched: QObject, event: QEvent) -> bool:
+        """Take Ctrl+S before napari's menu does, in this window alone: napari's actions belong to all its windows."""
+        if event.type() != QEvent.Type.ShortcutOverride or not event.matches(QKeySequence.StandardKey.Save):
+            return False
+        event.accept()
+        self.say_saved()
+        return True
 
     def say_saved(self) -> None:
         """What Ctrl+S does: nothing is left to save, and that is said; or why not."""
