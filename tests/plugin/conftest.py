@@ -4,9 +4,63 @@ import atexit
 import os
 import shutil
 import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
+
+import pytest
 
 # Before anything imports napari, which reads the variable once.
 _folder = Path(tempfile.mkdtemp(prefix="stainloom-napari-"))
 os.environ["NAPARI_CONFIG"] = str(_folder / "settings.yaml")
 atexit.register(shutil.rmtree, _folder, ignore_errors=True)
+
+from qtpy.QtCore import QTimer  # noqa: E402
+
+
+class Watchdog:
+    """The longest turn of the event loop in each step: what somebody at the window would have waited.
+
+    Time in which the machine ran other programs is taken off where the system tells it.
+    """
+
+    TICK_MS = 5
+
+    def __init__(self) -> None:
+        self.longest_ms: dict[str, float] = {}
+        self._step = ""
+        self._timer = QTimer()
+        self._timer.setInterval(self.TICK_MS)
+        self._timer.timeout.connect(self._tick)
+        self._last = self._now()
+
+    @contextmanager
+    def step(self, name: str) -> Iterator[None]:
+        """Watch what happens in the block, under this name."""
+        self._step, self._last = name, self._now()
+        self.longest_ms.setdefault(name, 0.0)
+        self._timer.start()
+        try:
+            yield
+            self._tick()
+        finally:
+            self._timer.stop()
+
+    @staticmethod
+    def _now() -> float:
+        waited = 0
+        with suppress(OSError):
+            waited = int(Path("/proc/thread-self/schedstat").read_text(encoding="ascii").split()[1])
+        return time.perf_counter() - waited / 1e9
+
+    def _tick(self) -> None:
+        now = self._now()
+        self.longest_ms[self._step] = max(self.longest_ms[self._step], (now - self._last) * 1000 - self.TICK_MS)
+        self._last = now
+
+
+@pytest.fixture
+def watchdog(qtbot) -> Watchdog:
+    """Measures how long the window makes somebody wait."""
+    return Watchdog()
