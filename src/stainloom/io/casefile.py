@@ -393,6 +393,10 @@ class StudyFolder:
     def hold(self, case_name: str) -> Hold:
         """The hold of a case, to be entered: `CaseError` there, naming who and since when, where another has it."""
         self.case(case_name)
+        return self.hold_folder(case_name)
+
+    def hold_folder(self, case_name: str) -> Hold:
+        """The same for a case that need not be readable."""
         return Hold(self._holder_file(case_name), case_name)
 
     def holder(self, case_name: str) -> Holder | None:
