@@ -63,13 +63,24 @@ class Workspace(QObject):
 
     def open_study(self, study: Path, case: str | None = None) -> None:
         """Open a study and show a case of it, the first unless one is named; `StainloomError` where it is none."""
-        self.state = jobs.survey(study)
+        state = jobs.survey(study, quick=True)
+        # Not before the new one is known to be a study: where it is none, what is open stays.
+        self.close_case()
+        self.state = state
         self.state_changed.emit()
+        if not all(case.looked for case in state.cases):
+            self.refresh()
         names = [found.name for found in self.state.cases if not found.problem]
         if case is not None or names:
             self.open_case(case or names[0])
         else:
             self.close_case()
+
+    def close_study(self) -> None:
+        """Show no study."""
+        self.close_case()
+        self.state = None
+        self.state_changed.emit()
 
     def open_case(self, name: str) -> None:
         """Show another case; the one before is closed when the new one is open."""
@@ -95,7 +106,8 @@ class Workspace(QObject):
         if self.state is None or self.session is None:
             return
         names = [case.name for case in self.state.cases if not case.problem]
-        place = names.index(self.session.view.case.name) + by
+        shown = self.session.view.case.name
+        place = names.index(shown) + by if shown in names else 0
         if 0 <= place < len(names):
             self.open_case(names[place])
 
