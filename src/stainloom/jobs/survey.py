@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -14,6 +15,7 @@ from stainloom.errors import StainloomError
 from stainloom.io.casefile import StudyFolder
 from stainloom.io.files import read_json
 from stainloom.jobs.opening import colour_of, is_stale, patchsets_by_age, replaced, verdict_of
+from stainloom.jobs.seen import Seen
 
 _QUICK_CASES, _QUICK_S = 5, 0.05
 
@@ -143,7 +145,7 @@ class StudyState:
         raise KeyError(name)
 
 
-def survey(study: Path, *, quick: bool = False) -> StudyState:
+def survey(study: Path, *, quick: bool = False, most: int | None = None) -> StudyState:
     """Look at a whole study; a case that cannot be read is in the list with its reason.
 
     Parameters
@@ -153,18 +155,24 @@ def survey(study: Path, *, quick: bool = False) -> StudyState:
     quick
         Look at the first cases only, of the others at their names: for a window that shows the list at once and looks at
         the rest behind it.
+    most
+        Look at this many cases that were never looked at or changed since; again with the same goes on where it stopped.
     """
     folder = StudyFolder.open(study)
     exported = _exported(folder)
-    names = folder.case_names()
     until = time.monotonic() + _QUICK_S if quick else math.inf
+    stop = math.inf if most is None else _SEEN.read_anew + most
     cases = []
-    for number, name in enumerate(names):
-        if number < _QUICK_CASES or time.monotonic() < until:
-            cases.append(_case(folder, name, exported))
+    for number, name in enumerate(folder.case_names()):
+        if number < _QUICK_CASES or (time.monotonic() < until and _SEEN.read_anew < stop):
+            case = _SEEN.get(folder, name, partial(_case, folder, name, exported))
+            cases.append(replace(case, exported=case.patient in exported))
         else:
             cases.append(CaseState(name, "", looked=False))
     return StudyState(folder.path, tuple(cases), patchsets_by_age(folder), folder.runs(), folder.study.simulated)
+
+
+_SEEN: Seen[CaseState] = Seen()
 
 
 def _exported(folder: StudyFolder) -> set[str]:

@@ -52,7 +52,7 @@ def open_view(study: Path, case: str | None = None, *, cache_bytes: int = CACHE_
                 close()
                 raise
             # One slide that is gone or another is no reason to hide the rest of the case.
-            stains.append(StainView(name, None, "missing", str(error)))
+            stains.append(StainView(name, None, "missing", f"{error.what}; the dock Cases says what to do"))
             continue
         opened.append(pyramid)
         warp = None if verdict == "reference" else folder.current_warp(found.name, name)

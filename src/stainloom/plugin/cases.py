@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from qtpy.QtCore import QEvent, QObject
-from qtpy.QtWidgets import QFileDialog, QStackedWidget, QWidget
+from qtpy.QtWidgets import QFileDialog, QSizePolicy, QStackedWidget, QWidget
 
 from stainloom import jobs
 from stainloom.errors import CaseError, StainloomError
@@ -98,7 +98,7 @@ class CasesDock(Dock):
         """Show the cases as they are now."""
         state = self.workspace.state
         page = self._page or (self.empty if state is None else self.list)
-        self.pages.setCurrentWidget(page)
+        self._turn_to(page)
         if page is self.empty:
             self.empty.look()
         if state is None:
@@ -111,6 +111,15 @@ class CasesDock(Dock):
         unseen = sum(not case.looked for case in state.cases)
         said = f"looking at {unseen} of them" if unseen else f"{done} aligned and painted"
         self.state.setText(f"{state.path.name}: {count}, {said}.{simulated}")
+
+    def _turn_to(self, page: QWidget) -> None:
+        """Show a page; those behind it ask for no room."""
+        for number in range(self.pages.count()):
+            other = self.pages.widget(number)
+            kind = QSizePolicy.Policy.Preferred if other is page else QSizePolicy.Policy.Ignored
+            other.setSizePolicy(kind, kind)
+        self.pages.setCurrentWidget(page)
+        self.pages.updateGeometry()
 
     def _look_at_queue(self) -> None:
         busy = self._is_busy()

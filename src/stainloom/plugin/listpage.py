@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from qtpy.QtCore import Signal
-from qtpy.QtWidgets import QComboBox, QHBoxLayout, QLineEdit, QMenu, QPushButton, QToolButton, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QComboBox, QHBoxLayout, QLineEdit, QMenu, QPushButton, QVBoxLayout, QWidget
 
 from stainloom.jobs.survey import CaseState, StudyState
 from stainloom.plugin.caselist import FILTERS, CaseList, chosen
@@ -42,7 +42,7 @@ class ListPage(QWidget):
         rows = QVBoxLayout(self)
         rows.setContentsMargins(0, 0, 0, 0)
         rows.addLayout(self._make_filter())
-        self.lost = words("")
+        self.lost, self.changed = words(""), words("")
         self.search = QPushButton("Find moved slides\N{HORIZONTAL ELLIPSIS}")
         self.search.clicked.connect(self.search_wanted)
         self.hint = words("No case yet. Drop a folder of scanned slides here, or take slides in below.")
@@ -50,6 +50,7 @@ class ListPage(QWidget):
         self.list.setMinimumHeight(180)
         rows.addWidget(self.lost)
         rows.addWidget(self.search)
+        rows.addWidget(self.changed)
         rows.addWidget(self.hint)
         rows.addWidget(self.list, 1)
         self.none = words("No case is like that.")
@@ -100,9 +101,7 @@ class ListPage(QWidget):
         return row
 
     def _menu(self, row: QHBoxLayout, text: str) -> QMenu:
-        button = QToolButton()
-        button.setText(text)
-        button.setPopupMode(QToolButton.ToolButtonPopupMode.InstantPopup)
+        button = QPushButton(text)
         menu = QMenu(button)
         button.setMenu(menu)
         self._menus.append(menu)
@@ -131,6 +130,9 @@ class ListPage(QWidget):
         said = said_lost(state)
         self.lost.setText(said)
         self.lost.setVisible(bool(said))
+        other = said_changed(state)
+        self.changed.setText(other)
+        self.changed.setVisible(bool(other))
         self.search.setVisible(bool(said))
         for by, button in self.steps.items():
             button.setEnabled(self.workspace.session is not None and beside(state, shown, by))
@@ -147,8 +149,21 @@ def said_lost(state: StudyState) -> str:
     lost = [f"{stain} of {case.name}" for case in state.cases for stain in case.lost]
     if not lost:
         return ""
-    more = f" and {len(lost) - _NAMED_MOST} more" if len(lost) > _NAMED_MOST else ""
     slides = "1 slide is" if len(lost) == 1 else f"{len(lost)} slides are"
+    return f"? {slides} not where the study says: {_first(lost)}. Connect the disk, or find them."
+
+
+def said_changed(state: StudyState) -> str:
+    """Which slides are other files now, and what to do; empty where none is."""
+    changed = [f"{stain.name} of {case.name}" for case in state.cases for stain in case.stains if stain.changed]
+    if not changed:
+        return ""
     return (
-        f"? {slides} not where the study says: {', '.join(lost[:_NAMED_MOST])}{more}. Connect the disk, or find them."
+        f"\N{NOT EQUAL TO} Another file lies in the place of {_first(changed)}; its alignment no longer holds. Put the first "
+        "file back, or choose This case > Replace or add a slide."
     )
+
+
+def _first(names: list[str]) -> str:
+    more = f" and {len(names) - _NAMED_MOST} more" if len(names) > _NAMED_MOST else ""
+    return ", ".join(names[:_NAMED_MOST]) + more

@@ -20,6 +20,9 @@ from stainloom.plugin.thumbnails import Thumbnails
 
 _log = logging.getLogger(__name__)
 
+_CASES_A_LOOK = 250
+"""Cases after which the lists are told what was seen so far: a look at thousands takes half a minute."""
+
 
 class Workspace(QObject):
     """One study in one viewer.
@@ -130,6 +133,7 @@ class Workspace(QObject):
             self.refused.emit(error)
         elif state is not None and self.state is not None and state.path == self.state.path:
             self.state = state
+            self._again = self._again or not all(case.looked for case in state.cases)
             self.state_changed.emit()
 
     def _looked(self) -> None:
@@ -170,7 +174,7 @@ class Workspace(QObject):
 def _look(study: Path) -> tuple[StudyState | None, StainloomError | None]:
     """The state of a study, or why it cannot be told: what a worker raises or returns as an error ends in Qt's event loop."""
     try:
-        return jobs.survey(study), None
+        return jobs.survey(study, most=_CASES_A_LOOK), None
     except StainloomError as error:
         return None, error
     except Exception as error:
