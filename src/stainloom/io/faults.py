@@ -15,7 +15,11 @@ from stainloom.io.intake import UM_PER_PX_APART, UM_PER_PX_BOUNDS
 from stainloom.io.paths import safe_name
 from stainloom.io.recognize import Guess
 
-_DATE = re.compile(r"(?<!\d)(?:(?:19|20)\d\d[-./]?[01]\d[-./]?[0-3]\d|[0-3]?\d[-./][0-3]?\d[-./](?:19|20)?\d\d)(?!\d)")
+_YEAR, _MONTH, _DAY = r"(?:19|20)\d\d", r"(?:0?[1-9]|1[0-2])", r"(?:0?[1-9]|[12]\d|3[01])"
+_DATE = re.compile(
+    rf"(?<!\d)(?:{_YEAR}([-./]){_MONTH}\1{_DAY}|(?:19|20)\d\d(?:0[1-9]|1[0-2])(?:0[1-9]|[12]\d|3[01])"
+    rf"|{_DAY}([-./]){_DAY}\2(?:{_YEAR}|\d\d))(?!\d)"
+)
 
 
 @dataclass(frozen=True)
