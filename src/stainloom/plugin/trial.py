@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from platformdirs import user_documents_path
-from qtpy.QtCore import QObject, Signal
+from qtpy.QtCore import QObject, QTimer, Signal
 
 from stainloom.plugin.job import Job, Result
 
@@ -90,6 +90,7 @@ class Chain(QObject):
         if result.ending == "done":
             self.done.emit(self._place)
             if self._place + 1 < len(self.steps):
-                self.start()
+                # Not before all have heard of this end: they would take the next job for the one that ended.
+                QTimer.singleShot(0, self.start)
                 return
         self.ended.emit(result)
