@@ -244,6 +244,7 @@ def _parser() -> argparse.ArgumentParser:
     simulate = _study_job(
         commands, "simulate", "Make a simulated study of aortic walls, with its truth beside it.", _simulate
     )
+    simulate.add_argument("--unpainted", type=_whole(0), default=0, help="cases that are left for you to paint")
     simulate.add_argument(
         "--beside", action="append", default=[], metavar="STAIN=FILE", help="a real picture for the contact sheet"
     )
@@ -262,7 +263,7 @@ def _parser() -> argparse.ArgumentParser:
     relocate = _study_job(verbs, "relocate", "Find slides that were moved.", _relocate)
     relocate.add_argument("--in", dest="folders", type=Path, action="append", default=[], help="a folder to search")
 
-    case = commands.add_parser("case", help="Take a case into a study.")
+    case = commands.add_parser("case", help="Take a case into a study, or out of it.")
     verbs = case.add_subparsers(title="verbs", metavar="VERB", required=True)
     add = _study_job(verbs, "add", "Take in slides from a folder (by stain name in the file name) or a CSV.", _case_add)
     add.add_argument("source", type=Path, help="a folder, or a CSV with the columns stain, path")
@@ -270,6 +271,16 @@ def _parser() -> argparse.ArgumentParser:
     add.add_argument("--patient", help="the patient's pseudonym")
     add.add_argument("--um-per-px", type=float, help="scale of slides whose files state none")
     add.add_argument("--allow-missing", action="store_true", help="take the case in although a stain is missing")
+
+    remove = _study_job(
+        verbs, "remove", "Take a case out; what was painted is kept in the study's folder removed.", _case_remove
+    )
+    remove.add_argument("case", help="name of the case")
+    swap = _study_job(verbs, "replace", "Give a case another scan of a stain, or one that it lacked.", _case_replace)
+    swap.add_argument("case", help="name of the case")
+    swap.add_argument("stain", help="name of the stain")
+    swap.add_argument("file", type=Path, help="the new slide")
+    swap.add_argument("--um-per-px", type=float, help="scale of a slide whose file states none")
 
     register = _slides_job(commands, "register", "Align each stain to the reference.", _register)
     register.add_argument("--refine", choices=["lesions"], help="refine the current alignment inside painted lesions")
@@ -428,7 +439,14 @@ def _simulate(given: argparse.Namespace, progress: Progress, control: Control) -
     if not all(stain and file for stain, _, file in pairs):
         raise WrongUse("--beside takes a stain and a picture: --beside HE=slide.png")
     beside = {stain: Path(file) for stain, _, file in pairs}
-    return jobs.simulate(given.study, _settings(given), beside=beside, workers=given.workers, progress=progress)
+    return jobs.simulate(
+        given.study,
+        _settings(given),
+        unpainted=given.unpainted,
+        beside=beside,
+        workers=given.workers,
+        progress=progress,
+    )
 
 
 def _study_new(given: argparse.Namespace, progress: Progress, control: Control) -> jobs.Outcome:
@@ -457,6 +475,14 @@ def _case_add(given: argparse.Namespace, progress: Progress, control: Control) -
         allow_missing=given.allow_missing,
         progress=progress,
     )
+
+
+def _case_remove(given: argparse.Namespace, progress: Progress, control: Control) -> jobs.Outcome:
+    return jobs.remove_case(given.study, given.case)
+
+
+def _case_replace(given: argparse.Namespace, progress: Progress, control: Control) -> jobs.Outcome:
+    return jobs.replace_slide(given.study, given.case, given.stain, given.file, um_per_px=given.um_per_px)
 
 
 def _register(given: argparse.Namespace, progress: Progress, control: Control) -> jobs.Outcome:

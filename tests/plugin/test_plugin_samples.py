@@ -8,15 +8,19 @@ import pytest
 
 from stainloom.errors import CaseError
 from stainloom.plugin import samples
+from stainloom.plugin.trial import Step
 
-SMALL = (
-    ("simulate", "--patients", "1", "--width-um", "900", "--height-um", "900", "--um-per-px", "2", "--failed-share", "0"),
-    ("normalize",),
-)  # fmt: skip
+pytestmark = pytest.mark.screen
+
+SIZE = ("--patients", "1", "--width-um", "900", "--height-um", "900", "--um-per-px", "2", "--failed-share", "0")
 
 
-def test_the_sample_is_made_once_and_opens_with_paint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(samples, "_STEPS", SMALL)
+def small(study: Path, *, patients: int) -> list[Step]:
+    return [Step("Simulate", ("simulate", str(study), *SIZE)), Step("Normalize", ("normalize", str(study)))]
+
+
+def test_the_sample_is_made_once_and_opens_with_paint(qapp, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(samples, "trial_steps", small)
     monkeypatch.setattr(samples, "sample_folder", lambda: tmp_path / "samples" / "aorta")
     layers = samples.simulated_aorta()
     names = [keywords["name"] for _, keywords, _ in layers]
@@ -29,9 +33,9 @@ def test_the_sample_is_made_once_and_opens_with_paint(tmp_path: Path, monkeypatc
 
 
 def test_a_sample_that_cannot_be_made_leaves_nothing_and_says_why(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    qapp, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(samples, "_STEPS", (("register",),))
+    monkeypatch.setattr(samples, "trial_steps", lambda study, *, patients: [Step("Align", ("register", str(study)))])
     with pytest.raises(CaseError, match=r"simulated sample could not be made.*Next"):
         samples.make_sample(tmp_path / "aorta")
     assert list(tmp_path.iterdir()) == []

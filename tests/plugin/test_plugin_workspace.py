@@ -32,9 +32,9 @@ def test_a_study_opens_with_its_first_case_and_the_list_shows_it(docks, tiny_cas
     docks.docks["Cases"].open_study(tiny_case)
     workspace = docks.workspace
     assert workspace.case.name == "S01"
-    table = docks.docks["Cases"].table
-    assert [table.item(row, 0).text() for row in range(table.rowCount())] == ["S01 (P01)", "S02 (P02)", "S03 (P03)"]
-    assert table.item(0, 2).text() == "\N{CHECK MARK}"  # aligned
+    listed = docks.docks["Cases"].list.list.cases
+    assert [listed.index(row, 0).data() for row in range(listed.rowCount())] == ["S01 (P01)", "S02 (P02)", "S03 (P03)"]
+    assert listed.index(0, 1).data() == "\N{CHECK MARK}"  # aligned
     layers = len(workspace.viewer.layers)
     docks.docks["Cases"].step(1)
     assert workspace.case.name == "S02"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 Direction = tuple[float, float, float]
@@ -112,11 +113,34 @@ def stain_in_name(name: str, stains: tuple[Stain, ...]) -> Stain | None:
     The name is cut at everything that is no letter or digit; a word counts where it equals one piece or two to four
     neighbouring pieces joined, so that `case7_AB-PAS.svs` is AB-PAS and `sheet.png` is not HE. The longest word wins.
     """
-    pieces = "".join(c if c.isalnum() else " " for c in name.rsplit(".", 1)[0].lower()).split()
-    joined = {"".join(pieces[i:j]) for i in range(len(pieces)) for j in range(i + 1, min(i + 5, len(pieces) + 1))}
-    matches = [(len(word), stain.name) for stain in stains for word in stain.words if word in joined]
+    found = _stain_at(name, stains)
+    return None if found is None else found[0]
+
+
+def name_around_stain(name: str, stains: tuple[Stain, ...]) -> tuple[str, str] | None:
+    """What stands before and behind the word that betrays the stain in a file name, or None where none does."""
+    found = _stain_at(name, stains)
+    if found is None:
+        return None
+    _, start, end = found
+    stem = name.rsplit(".", 1)[0]
+    before, behind = stem[:start], stem[end:]
+    return before.rstrip(" _-.,()[]"), behind.strip(" _-.,()[]")
+
+
+def _stain_at(name: str, stains: tuple[Stain, ...]) -> tuple[Stain, int, int] | None:
+    """The stain and where its word begins and ends in the name without its ending."""
+    pieces = list(re.finditer(r"[^\W_]+", name.rsplit(".", 1)[0].lower()))
+    joined: dict[str, tuple[int, int]] = {}
+    for i in range(len(pieces)):
+        for j in range(i + 1, min(i + 5, len(pieces) + 1)):
+            joined.setdefault("".join(piece.group() for piece in pieces[i:j]), (pieces[i].start(), pieces[j - 1].end()))
+    matches = [(len(word), stain.name, word) for stain in stains for word in stain.words if word in joined]
     if not matches:
         return None
-    best = max(matches)[0]
-    names = {name for length, name in matches if length == best}
-    return next(stain for stain in stains if stain.name in names) if len(names) == 1 else None
+    best = max(length for length, _, _ in matches)
+    words = {stain: word for length, stain, word in matches if length == best}
+    if len(words) != 1:
+        return None
+    ((found, word),) = words.items()
+    return next(stain for stain in stains if stain.name == found), *joined[word]

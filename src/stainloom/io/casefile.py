@@ -71,6 +71,7 @@ class StudyFolder:
     def __init__(self, path: Path, study: Study) -> None:
         self.path = path
         self.study = study
+        self._case_paths: dict[str, Path] = {}
 
     @classmethod
     def create(
@@ -152,7 +153,10 @@ class StudyFolder:
 
     def case_path(self, case_name: str) -> Path:
         """The folder of a case; `CaseError` where its name is none or a link leads out of the study."""
-        return confine(self.path, f"cases/{check_name(case_name, 'a case')}")
+        # Asked for fifty times where a case is looked at, and each time the links of the whole path would be followed.
+        if case_name not in self._case_paths:
+            self._case_paths[case_name] = confine(self.path, f"cases/{check_name(case_name, 'a case')}")
+        return self._case_paths[case_name]
 
     def case(self, name: str) -> Case:
         """Read a case; `CaseError` where the study has none of that name, or its file is broken or newer."""
@@ -393,6 +397,10 @@ class StudyFolder:
     def hold(self, case_name: str) -> Hold:
         """The hold of a case, to be entered: `CaseError` there, naming who and since when, where another has it."""
         self.case(case_name)
+        return self.hold_folder(case_name)
+
+    def hold_folder(self, case_name: str) -> Hold:
+        """The same for a case that need not be readable."""
         return Hold(self._holder_file(case_name), case_name)
 
     def holder(self, case_name: str) -> Holder | None:

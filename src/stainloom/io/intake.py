@@ -35,12 +35,14 @@ SLIDE_ENDINGS = (
 """Endings by which a file of a folder is taken for a slide."""
 
 _FILES_MOST = 10_000
-_UM_PER_PX_APART = 0.05
-_UM_PER_PX_BOUNDS = (0.01, 100.0)
+UM_PER_PX_APART = 0.05
+UM_PER_PX_BOUNDS = (0.01, 100.0)
 
 
 @dataclass(frozen=True)
-class _Described:
+class Described:
+    """A row and what its file says."""
+
     row: Row
     facts: slides.SlideFacts
     um_per_px: Scale
@@ -153,7 +155,7 @@ def take_in(
         _check_stains(name, group, folder.study, allow_missing)
     _check_new(groups, known)
     _check_paths(rows)
-    described = [_describe(row, progress, number, len(rows)) for number, row in enumerate(rows)]
+    described = [describe_row(row, progress, number, len(rows)) for number, row in enumerate(rows)]
     _check_fingerprints(described, known)
     return _write(folder, groups, described)
 
@@ -255,7 +257,7 @@ def _twice(row: Row, other: str) -> CaseError:
     )
 
 
-def _check_fingerprints(described: Sequence[_Described], known: Sequence[Case]) -> None:
+def _check_fingerprints(described: Sequence[Described], known: Sequence[Case]) -> None:
     seen = {
         (slide.fingerprint.bytes, slide.fingerprint.ends_sha256): f"{stain} of case {case.name}"
         for case in known
@@ -268,15 +270,16 @@ def _check_fingerprints(described: Sequence[_Described], known: Sequence[Case]) 
         seen[key] = f"{one.row.stain} of case {one.row.case}"
 
 
-def _describe(row: Row, progress: Progress, number: int, total: int) -> _Described:
+def describe_row(row: Row, progress: Progress = silent, number: int = 0, total: int = 1) -> Described:
+    """What the file of a row says, checked against the row; `CaseError` or `SlideError` where it cannot be taken in."""
     progress(number, total, f"reading {row.case} {row.stain}")
     facts = slides.describe_slide(row.path, stain=row.stain)
-    return _Described(row, facts, _scale(row, facts.um_per_px), slides.fingerprint(row.path))
+    return Described(row, facts, _scale(row, facts.um_per_px), slides.fingerprint(row.path))
 
 
 def _scale(row: Row, own: float | Scale | None) -> Scale:
     given = row.um_per_px
-    low, high = _UM_PER_PX_BOUNDS
+    low, high = UM_PER_PX_BOUNDS
     if given is not None and not (math.isfinite(given) and low <= given <= high):
         raise CaseError(
             "um per px out of bounds",
@@ -298,7 +301,7 @@ def _scale(row: Row, own: float | Scale | None) -> Scale:
     if own is None:
         return as_scale(float(given or 0))
     stated = as_scale(own)
-    if given is not None and max(abs(axis / given - 1) for axis in stated) > _UM_PER_PX_APART:
+    if given is not None and max(abs(axis / given - 1) for axis in stated) > UM_PER_PX_APART:
         raise CaseError(
             f"the {row.stain} slide of case {row.case} says another um per px than you",
             slide=row.path.name,
@@ -310,9 +313,9 @@ def _scale(row: Row, own: float | Scale | None) -> Scale:
     return stated
 
 
-def _write(folder: StudyFolder, groups: Mapping[str, Sequence[Row]], described: Sequence[_Described]) -> list[Case]:
+def _write(folder: StudyFolder, groups: Mapping[str, Sequence[Row]], described: Sequence[Described]) -> list[Case]:
     before = folder.study
-    homes = _homes([one.row.path.resolve() for one in described], folder.path)
+    homes = homes_of([one.row.path.resolve() for one in described], folder.path)
     added: list[Case] = []
     try:
         for name, group in groups.items():
@@ -337,7 +340,7 @@ def _write(folder: StudyFolder, groups: Mapping[str, Sequence[Row]], described: 
     return added
 
 
-def _homes(paths: Sequence[Path], study: Path) -> list[Path]:
+def homes_of(paths: Sequence[Path], study: Path) -> list[Path]:
     """The folders that become roots: one that holds all slides outside the study, else each one's own."""
     outside = [path.parent for path in paths if not path.is_relative_to(study)]
     if not outside:

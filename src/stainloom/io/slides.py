@@ -15,7 +15,17 @@ from stainloom.io.opened import OpenedSlide, SlideFacts
 from stainloom.io.tiles import MIB, TileCache
 from stainloom.progress import Progress, silent
 
-__all__ = ["READERS", "OpenedSlide", "Reader", "SlideFacts", "TileCache", "describe_slide", "fingerprint", "open_slide"]
+__all__ = [
+    "READERS",
+    "OpenedSlide",
+    "Reader",
+    "SlideFacts",
+    "TileCache",
+    "describe_slide",
+    "fingerprint",
+    "is_still",
+    "open_slide",
+]
 
 _HEAD_BYTES = 4096
 
@@ -126,6 +136,37 @@ def fingerprint(path: Path, *, full: bool = False, progress: Progress = silent) 
             whole.update(data)
             progress(file.tell(), size, "checking the slide")
     return Fingerprint(size, ends.hexdigest(), whole.hexdigest())
+
+
+_ENDS: dict[tuple[str, int, int], str] = {}
+
+
+def is_still(path: Path, kept: Fingerprint, *, look_inside: bool = True) -> bool:
+    """Whether a file is the one whose fingerprint was kept: its size, then the hash of its ends.
+
+    Parameters
+    ----------
+    path
+        The file; must be there.
+    kept
+        Its fingerprint when it was taken in.
+    look_inside
+        Read 2 MiB of it, once for each size and time of change; otherwise only what is known already counts.
+
+    Raises
+    ------
+    SlideError
+        When the file is empty or a folder.
+    OSError
+        When it is missing.
+    """
+    said = path.stat()
+    if said.st_size != kept.bytes:
+        return False
+    key = (str(path), said.st_size, said.st_mtime_ns)
+    if look_inside and key not in _ENDS:
+        _ENDS[key] = fingerprint(path).ends_sha256
+    return _ENDS.get(key, kept.ends_sha256) == kept.ends_sha256
 
 
 def _reader(path: Path, stain: str | None) -> Reader:

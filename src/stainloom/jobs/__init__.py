@@ -8,6 +8,7 @@ from __future__ import annotations
 from stainloom.jobs.aligning import register
 from stainloom.jobs.colours import normalize
 from stainloom.jobs.exporting import export
+from stainloom.jobs.intake import drop_table, find_faults, look_at_slides, write_table
 from stainloom.jobs.outcome import Outcome
 from stainloom.jobs.paint import Carrying, Paint
 from stainloom.jobs.painting import export_annotations, import_annotations, transfer
@@ -22,6 +23,8 @@ from stainloom.jobs.studies import (
     new_study,
     pack,
     relocate,
+    remove_case,
+    replace_slide,
     show_study,
 )
 from stainloom.jobs.survey import survey
@@ -30,9 +33,11 @@ from stainloom.jobs.training import held_out_cases, train
 from stainloom.jobs.viewing import open_view
 
 __all__ = [
-    "Carrying", "Outcome", "Paint", "add_case", "check_case", "check_study", "export", "export_annotations", "held_out_cases", "import_annotations",
-    "import_landmarks", "new_study", "normalize", "open_view", "pack", "predict", "register", "relocate", "report",
-    "settings_of", "show_study", "simulate", "survey", "thumbnail", "train", "transfer",
+    "Carrying", "Outcome", "Paint", "add_case", "check_case", "check_study", "drop_table", "export",
+    "export_annotations", "find_faults", "held_out_cases", "import_annotations", "import_landmarks",
+    "look_at_slides", "new_study", "normalize", "open_view", "pack", "predict", "register", "relocate",
+    "remove_case", "replace_slide", "report", "settings_of", "show_study", "simulate", "survey", "thumbnail",
+    "train", "transfer", "write_table",
 ]  # fmt: skip
 
 

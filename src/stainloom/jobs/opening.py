@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from stainloom.case.aligned import AlignedCase, AlignedStain
 from stainloom.case.case import Case
 from stainloom.case.view import USABLE, Verdict
-from stainloom.errors import CaseError, LabelError
+from stainloom.errors import CaseError, LabelError, SlideError
 from stainloom.geometry import size_at
 from stainloom.io.casefile import StudyFolder
 from stainloom.io.tiles import TileCache
@@ -36,10 +36,30 @@ def chosen_stains(folder: StudyFolder, names: Sequence[str]) -> tuple[str, ...]:
 
 
 def open_stain(folder: StudyFolder, case: Case, stain: str, cache: TileCache) -> OpenedSlide:
-    from stainloom.io.slides import open_slide
+    from stainloom.io.slides import is_still, open_slide
 
     slide = case.slide(stain)
-    return open_slide(folder.slide_path(case, slide), cache=cache, um_per_px=slide.um_per_px, stain=stain)
+    path = folder.slide_path(case, slide)
+    if not is_still(path, slide.fingerprint):
+        raise replaced(folder, case, stain)
+    return open_slide(path, cache=cache, um_per_px=slide.um_per_px, stain=stain)
+
+
+def replaced(folder: StudyFolder, case: Case, stain: str) -> SlideError:
+    """Another file lies under the name of a slide: nothing that was made from the old one holds for it."""
+    option = (
+        "take the new one in as a new case"
+        if stain == folder.study.reference
+        else "replace the slide (dock Cases, or `stainloom case replace`): it is then aligned anew"
+    )
+    return SlideError(
+        f"another file lies in the place of the {stain} slide of case {case.name}",
+        slide=case.slide(stain).path,
+        stain=stain,
+        expected="the file that was taken in",
+        found="another size or content",
+        next=f"put the first file back, or {option}",
+    )
 
 
 OUT_OF_FOCUS = "Out of focus: it is shown, but no network sees it. Scan the slide again"

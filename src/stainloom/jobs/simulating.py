@@ -47,13 +47,14 @@ def simulate(
     study: Path,
     settings: SimulationSettings | None = None,
     *,
+    unpainted: int = 0,
     beside: Mapping[str, Path] | None = None,
     workers: int | None = None,
     progress: Progress = silent,
 ) -> Outcome:
     """Make a simulated study, painted on HE, with its truth beside it in `STUDY.truth`, which no job reads.
 
-    `beside` names pictures of real slides by stain: they stand beside the simulated ones on the truth's contact sheet.
+    The last `unpainted` cases are left to be painted by hand. `beside` names pictures of real slides by stain: they stand beside the simulated ones on the truth's contact sheet.
     """
     from stainloom.case.study import PROTOCOLS
     from stainloom.io.files import new_folder, write_json, write_whole
@@ -71,7 +72,7 @@ def simulate(
                 raise result
             facts.append(result)
             block = simulate_block(chosen, task.patient)
-            _take_in_block(folder, block, task.slides / block.name)
+            _take_in_block(folder, block, task.slides / block.name, task.patient < chosen.patients - unpainted)
         checked = _check(folder, chosen, part(progress, 0.9, 0.98))
         write_whole(truth / "contact-sheet.png", _contact_sheet(chosen, beside or {}))
         write_json(truth / "settings.json", as_json(chosen))
@@ -159,9 +160,10 @@ def _truth_of(block: Any, stain: str) -> dict[str, NDArray[Any]]:
     }
 
 
-def _take_in_block(folder: StudyFolder, block: Any, slides: Path) -> None:
+def _take_in_block(folder: StudyFolder, block: Any, slides: Path, painted: bool) -> None:
     from stainloom.io.intake import read_source, take_in
 
     rows = read_source(slides, folder.study, name=block.name, patient=block.patient)
     (case,) = take_in(folder, rows)
-    paint_whole(folder, case, block.painted(folder.study.label_um), "simulated outline", "simulation")
+    if painted:
+        paint_whole(folder, case, block.painted(folder.study.label_um), "simulated outline", "simulation")

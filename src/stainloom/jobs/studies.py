@@ -43,7 +43,8 @@ def _said_of_case(case: CaseState) -> str:
     if case.problem:
         return f"{case.name}: CANNOT BE READ. {case.problem}"
     stains = ", ".join(
-        f"{stain.name} {stain.verdict}{'' if stain.found else ' (SLIDE NOT FOUND)'}" for stain in case.stains
+        f"{stain.name} {stain.verdict}{'' if stain.found else ' (SLIDE NOT FOUND)'}{' (ANOTHER FILE)' if stain.changed else ''}"
+        for stain in case.stains
     )
     old = [stain.name for stain in case.stains if stain.carried == "old"]
     again = f"; carried before the last alignment: {', '.join(old)}" if old else ""
@@ -100,6 +101,25 @@ def add_case(
     cases = take_in(folder, rows, allow_missing=allow_missing, progress=progress)
     names = tuple(case.name for case in cases)
     return Outcome(changed=names, text=f"Taken in: {', '.join(names)}")
+
+
+def remove_case(study: Path, case: str) -> Outcome:
+    """Take a case out of a study; what was painted is kept in the study's folder `removed`, slides stay where they are."""
+    from stainloom.io.caseedits import remove_case
+
+    folder = StudyFolder.open(study)
+    kept = remove_case(folder, case).relative_to(folder.path).as_posix()
+    return Outcome(
+        (f"cases/{case}", kept), {"kept": kept}, f"{case} is out of the study; what was done on it lies in {kept}"
+    )
+
+
+def replace_slide(study: Path, case: str, stain: str, file: Path, *, um_per_px: float | None = None) -> Outcome:
+    """Give a case another scan of a stain, or a stain that it lacked; it has to be aligned anew."""
+    from stainloom.io.caseedits import replace_slide
+
+    replace_slide(StudyFolder.open(study), case, stain, file, um_per_px)
+    return Outcome((f"cases/{case}/case.json",), text=f"{stain} of {case} is now {file.name}, and not aligned yet")
 
 
 def import_landmarks(study: Path, case: str, source: Path, *, scale: float = 1.0) -> Outcome:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+import time
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -12,7 +15,10 @@ from stainloom.errors import StainloomError
 from stainloom.io.casefile import StudyFolder
 from stainloom.io.files import read_json
 from stainloom.io.snapshot import holds_paint
-from stainloom.jobs.opening import colour_of, is_stale, patchsets_by_age, verdict_of
+from stainloom.jobs.opening import colour_of, is_stale, patchsets_by_age, replaced, verdict_of
+from stainloom.jobs.seen import Seen
+
+_QUICK_CASES, _QUICK_S = 5, 0.05
 
 Carried = Literal["no", "old", "yes"]
 
@@ -37,6 +43,8 @@ class StainState:
         Whether labels were carried into it: `no`, `old` (before its last alignment) or `yes`.
     made_from
         Ids of its alignment and its normalization: a picture of it holds as long as these do.
+    changed
+        Whether another file lies under its name: then nothing that was made from the first one holds.
     """
 
     name: str
@@ -47,6 +55,7 @@ class StainState:
     normalized: bool = False
     carried: Carried = "no"
     made_from: tuple[str | None, str | None] = (None, None)
+    changed: bool = False
 
     @property
     def there(self) -> bool:
@@ -72,6 +81,8 @@ class CaseState:
         Whether a run predicted anything over it.
     problem
         Why it cannot be read, one sentence; empty where it can.
+    looked
+        Whether it was looked at; in a quick survey of a large study only its name is known at first.
     """
 
     name: str
@@ -81,6 +92,7 @@ class CaseState:
     exported: bool = False
     predicted: bool = False
     problem: str = ""
+    looked: bool = True
 
     @property
     def to_align(self) -> tuple[str, ...]:
@@ -90,7 +102,13 @@ class CaseState:
     @property
     def aligned(self) -> bool:
         """Whether every stain that is there can be used."""
-        return bool(self.stains) and all(stain.verdict in USABLE for stain in self.stains if stain.there)
+        usable = (stain.verdict in USABLE for stain in self.stains if stain.there)
+        return bool(self.stains) and all(usable) and not any(stain.changed for stain in self.stains)
+
+    @property
+    def lost(self) -> tuple[str, ...]:
+        """Stains whose slides are not where the study says."""
+        return tuple(stain.name for stain in self.stains if not stain.found)
 
     @property
     def normalized(self) -> bool:
@@ -128,17 +146,34 @@ class StudyState:
         raise KeyError(name)
 
 
-def survey(study: Path) -> StudyState:
-    """Look at a whole study; a case that cannot be read is in the list with its reason."""
+def survey(study: Path, *, quick: bool = False, most: int | None = None) -> StudyState:
+    """Look at a whole study; a case that cannot be read is in the list with its reason.
+
+    Parameters
+    ----------
+    study
+        Its folder.
+    quick
+        Look at the first cases only, of the others at their names: for a window that shows the list at once and looks at
+        the rest behind it.
+    most
+        Look at this many cases that were never looked at or changed since; again with the same goes on where it stopped.
+    """
     folder = StudyFolder.open(study)
     exported = _exported(folder)
-    return StudyState(
-        folder.path,
-        tuple(_case(folder, name, exported) for name in folder.case_names()),
-        patchsets_by_age(folder),
-        folder.runs(),
-        folder.study.simulated,
-    )
+    until = time.monotonic() + _QUICK_S if quick else math.inf
+    stop = math.inf if most is None else _SEEN.read_anew + most
+    cases = []
+    for number, name in enumerate(folder.case_names()):
+        if number < _QUICK_CASES or (time.monotonic() < until and _SEEN.read_anew < stop):
+            case = _SEEN.get(folder, name, partial(_case, folder, name, exported))
+            cases.append(replace(case, exported=case.patient in exported))
+        else:
+            cases.append(CaseState(name, "", looked=False))
+    return StudyState(folder.path, tuple(cases), patchsets_by_age(folder), folder.runs(), folder.study.simulated)
+
+
+_SEEN: Seen[CaseState] = Seen()
 
 
 def _exported(folder: StudyFolder) -> set[str]:
@@ -180,6 +215,9 @@ def _stain(folder: StudyFolder, case: Case, stain: str) -> StainState:
     verdict, message = verdict_of(folder, case, stain)
     if stain not in case.slides:
         return StainState(stain, verdict, message)
+    where = _where(folder, case, stain)
+    if where == "changed":
+        return StainState(stain, "missing", str(replaced(folder, case, stain)), changed=True)
     quality = folder.current_quality(case.name, stain) if stain != folder.study.reference else None
     landmarks = quality.get("landmarks") if quality else None
     colour = colour_of(folder, case, stain)
@@ -189,7 +227,7 @@ def _stain(folder: StudyFolder, case: Case, stain: str) -> StainState:
         verdict,
         message,
         float(landmarks["median_um"]) if isinstance(landmarks, dict) else None,
-        _is_found(folder, case, stain),
+        where == "there",
         colour is not None,
         _carried(folder, case, stain),
         (warp, None if colour is None else colour.id),
@@ -202,8 +240,16 @@ def _carried(folder: StudyFolder, case: Case, stain: str) -> Carried:
     return "old" if is_stale(folder, case, stain, None) else "yes"
 
 
-def _is_found(folder: StudyFolder, case: Case, stain: str) -> bool:
+def _where(folder: StudyFolder, case: Case, stain: str) -> Literal["there", "lost", "changed"]:
+    """Whether the file of a slide is where the study says, and still the same."""
+    from stainloom.io.slides import is_still
+
     try:
-        return folder.slide_path(case, case.slide(stain)).is_file()
-    except StainloomError:
-        return False
+        slide = case.slide(stain)
+        path = folder.slide_path(case, slide)
+        # Reading into every slide of a large study takes minutes; one written after its case was is worth a look.
+        taken_in = (folder.case_path(case.name) / "case.json").stat().st_mtime_ns
+        same = is_still(path, slide.fingerprint, look_inside=path.stat().st_mtime_ns > taken_in)
+    except (StainloomError, OSError):
+        return "lost"
+    return "there" if same else "changed"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,6 +11,7 @@ import numpy as np
 from stainloom.case.aligned import AlignedStain
 from stainloom.case.case import Case
 from stainloom.case.view import USABLE, CaseView, MapsView, StainView
+from stainloom.errors import StainloomError
 from stainloom.io.casefile import StudyFolder
 from stainloom.io.tiles import TileCache
 from stainloom.jobs.opening import (
@@ -38,21 +40,30 @@ def open_view(
     found = folder.case(check_case(study, case))
     cache = TileCache(cache_bytes)
     opened: list[OpenedSlide] = []
-    stains = []
+    stains: list[StainView] = []
+
+    def close() -> None:
+        for slide in opened:
+            slide.close()
+
     for name in folder.study.stain_names:
         verdict, message = verdict_of(folder, found, name)
         if verdict in ("missing", "left out"):
             stains.append(StainView(name, None, verdict, message))
             continue
-        pyramid = open_stain(folder, found, name, cache)
+        try:
+            pyramid = open_stain(folder, found, name, cache)
+        except StainloomError as error:
+            if name == folder.study.reference:
+                close()
+                raise
+            # One slide that is gone or another is no reason to hide the rest of the case.
+            stains.append(StainView(name, None, "missing", f"{error.what}; the dock Cases says what to do"))
+            continue
         opened.append(pyramid)
         warp = None if verdict == "reference" else folder.current_warp(found.name, name)
         aligned = AlignedStain(name, pyramid, None if warp is None else warp[0], colour_of(folder, found, name))
         stains.append(StainView(name, aligned, verdict, message))
-
-    def close() -> None:
-        for slide in opened:
-            slide.close()
 
     labels, scale = None, (folder.study.label_um, folder.study.label_um)
     if paint is not None:
@@ -66,15 +77,15 @@ def open_view(
         tuple(stains),
         labels,
         scale,
-        _carried_at(folder, found),
+        _carried_at(folder, found, [stain.name for stain in stains if stain.aligned is not None]),
         _maps_view(folder, found),
         folder.study.simulated,
         close,
     )
 
 
-def _carried_at(folder: StudyFolder, case: Case) -> dict[str, tuple[float, float]]:
-    kept = {name: folder.carried(case.name, name) for name in folder.study.moving if name in case.slides}
+def _carried_at(folder: StudyFolder, case: Case, shown: Sequence[str]) -> dict[str, tuple[float, float]]:
+    kept = {name: folder.carried(case.name, name) for name in folder.study.moving if name in shown}
     return {
         name: carried.um_per_px
         for name, carried in kept.items()

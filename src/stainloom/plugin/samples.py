@@ -2,29 +2,17 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
 from pathlib import Path
-from typing import Any
 
 from napari.utils import progress
 from platformdirs import user_cache_path
 from qtpy.QtCore import QEventLoop
-from qtpy.QtWidgets import QApplication
 
 from stainloom import __version__
 from stainloom.errors import CaseError
+from stainloom.plugin.job import Job, JobQueue, Result
 from stainloom.plugin.layers import LayerData
-
-_WAIT_MS = 50
-_STEPS = (
-    # A seed whose five sections all align: a first look is no place for a failed slide.
-    ("simulate", "--patients", "1", "--width-um", "1600", "--height-um", "1200", "--seed", "1", "--failed-share", "0"),
-    ("register",),
-    ("normalize",),
-)
-"""Command lines that make the sample, each with the study's folder after its first word."""
+from stainloom.plugin.trial import Chain, trial_steps
 
 
 def simulated_aorta() -> list[LayerData]:
@@ -52,42 +40,36 @@ def make_sample(folder: Path) -> Path:
 
     study = folder / "study"
     if not (study / "study.json").is_file():
-        with new_folder(folder) as beside, progress(total=len(_STEPS), desc="Simulated aorta") as bar:
-            for name, *options in _STEPS:
-                bar.set_description(f"Simulated aorta: {name}")
-                _run([name, str(beside / "study"), *options])
-                bar.update(1)
+        with new_folder(folder) as beside:
+            result = _wait_for(Chain(trial_steps(beside / "study", patients=1), _run_in(JobQueue())))
+            if result.ending != "done":
+                raise CaseError(
+                    "the simulated sample could not be made",
+                    found=str(result.problems[0]["what"]) if result.problems else f"the job was {result.ending}",
+                    next="free some disk space, or run 'stainloom demo' to see the whole message",
+                )
     return study
 
 
-def _run(words: list[str]) -> None:
-    command = [sys.executable, "-m", "stainloom.cli", *words, "--json"]
-    with subprocess.Popen(
-        command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, encoding="utf-8"
-    ) as child:
-        lines: list[str] = []
-        while True:
-            try:
-                # communicate, not wait: a child that fills the pipe would wait for us.
-                lines = child.communicate(timeout=_WAIT_MS / 1000)[0].splitlines()
-                break
-            except subprocess.TimeoutExpired:
-                if QApplication.instance() is not None:
-                    QApplication.processEvents(QEventLoop.ProcessEventsFlag.ExcludeUserInputEvents)
-    if child.returncode != 0:
-        raise CaseError(
-            "the simulated sample could not be made",
-            found=_error_in(lines) or f"{words[0]} ended with exit code {child.returncode}",
-            next="free some disk space, or run 'stainloom demo' to see the whole message",
-        )
+def _run_in(queue: JobQueue):
+    def run(title, words, ended):
+        job = Job(title, words)
+        job.ended.connect(ended)
+        queue.add(job)
+        return job
+
+    return run
 
 
-def _error_in(lines: list[str]) -> str:
-    for line in reversed(lines):
-        try:
-            said: Any = json.loads(line)
-        except ValueError:
-            continue
-        if isinstance(said, dict) and isinstance(said.get("error"), dict):
-            return str(said["error"].get("what", ""))
-    return ""
+def _wait_for(chain: Chain) -> Result:
+    """Run jobs to their end; the window draws meanwhile, and takes no input."""
+    results: list[Result] = []
+    loop = QEventLoop()
+    chain.ended.connect(results.append)
+    chain.ended.connect(loop.quit)
+    with progress(total=len(chain.steps), desc="Simulated aorta") as bar:
+        chain.started.connect(lambda job, _: bar.set_description(f"Simulated aorta: {job.title}"))
+        chain.done.connect(lambda _: bar.update(1))
+        chain.start()
+        loop.exec(QEventLoop.ProcessEventsFlag.ExcludeUserInputEvents)
+    return results[0]

@@ -22,6 +22,9 @@ from stainloom.plugin.thumbnails import Thumbnails
 
 _log = logging.getLogger(__name__)
 
+_CASES_A_LOOK = 250
+"""Cases after which the lists are told what was seen so far: a look at thousands takes half a minute."""
+
 
 class Workspace(QObject):
     """One study in one viewer.
@@ -69,8 +72,13 @@ class Workspace(QObject):
 
     def open_study(self, study: Path, case: str | None = None) -> None:
         """Open a study and show a case of it, the first unless one is named; `StainloomError` where it is none."""
-        self.state = jobs.survey(study)
+        state = jobs.survey(study, quick=True)
+        # Not before the new one is known to be a study: where it is none, what is open stays.
+        self.close_case()
+        self.state = state
         self.state_changed.emit()
+        if not all(case.looked for case in state.cases):
+            self.refresh()
         names = [found.name for found in self.state.cases if not found.problem]
         if case is not None or names:
             self.open_case(case or names[0])
@@ -83,6 +91,12 @@ class Workspace(QObject):
             self.open_study(study, case)
         except StainloomError as error:
             self.refused.emit(error)
+
+    def close_study(self) -> None:
+        """Show no study."""
+        self.close_case()
+        self.state = None
+        self.state_changed.emit()
 
     def open_case(self, name: str) -> None:
         """Show another case; the one before is closed when the new one is open."""
@@ -194,7 +208,8 @@ class Workspace(QObject):
         if self.state is None or self.session is None:
             return
         names = [case.name for case in self.state.cases if not case.problem]
-        place = names.index(self.session.view.case.name) + by
+        shown = self.session.view.case.name
+        place = names.index(shown) + by if shown in names else 0
         if 0 <= place < len(names):
             self.open_case(names[place])
 
@@ -217,6 +232,7 @@ class Workspace(QObject):
             self.refused.emit(error)
         elif state is not None and self.state is not None and state.path == self.state.path:
             self.state = state
+            self._again = self._again or not all(case.looked for case in state.cases)
             self.state_changed.emit()
 
     def _looked(self) -> None:
@@ -257,7 +273,7 @@ class Workspace(QObject):
 def _look(study: Path) -> tuple[StudyState | None, StainloomError | None]:
     """The state of a study, or why it cannot be told: what a worker raises or returns as an error ends in Qt's event loop."""
     try:
-        return jobs.survey(study), None
+        return jobs.survey(study, most=_CASES_A_LOOK), None
     except StainloomError as error:
         return None, error
     except Exception as error:
