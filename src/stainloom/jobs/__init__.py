@@ -5,7 +5,7 @@ Rooms are imported inside functions: a process that shows a window never loads t
 
 from __future__ import annotations
 
-from stainloom.jobs.aligning import register
+from stainloom.jobs.aligning import keep_laid, laid, lay, register
 from stainloom.jobs.colours import normalize
 from stainloom.jobs.exporting import export
 from stainloom.jobs.outcome import Outcome
@@ -18,6 +18,7 @@ from stainloom.jobs.studies import (
     check_case,
     check_study,
     import_landmarks,
+    leave_out,
     new_study,
     pack,
     relocate,
@@ -30,8 +31,8 @@ from stainloom.jobs.viewing import open_view
 
 __all__ = [
     "Outcome", "add_case", "check_case", "check_study", "export", "export_annotations", "held_out_cases", "import_annotations",
-    "import_landmarks", "new_study", "normalize", "open_view", "pack", "predict", "register", "relocate", "report",
-    "settings_of", "show_study", "simulate", "survey", "thumbnail", "train", "transfer",
+    "import_landmarks", "keep_laid", "laid", "lay", "leave_out", "new_study", "normalize", "open_view", "pack", "predict",
+    "register", "relocate", "report", "settings_of", "show_study", "simulate", "survey", "thumbnail", "train", "transfer",
 ]  # fmt: skip
 
 

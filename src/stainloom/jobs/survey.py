@@ -11,7 +11,7 @@ from stainloom.case.view import USABLE, Verdict
 from stainloom.errors import StainloomError
 from stainloom.io.casefile import StudyFolder
 from stainloom.io.files import read_json
-from stainloom.jobs.opening import colour_of, is_stale, patchsets_by_age, verdict_of
+from stainloom.jobs.opening import colour_of, is_stale, needs_aligning, patchsets_by_age, verdict_of
 
 Carried = Literal["no", "old", "yes"]
 
@@ -34,6 +34,10 @@ class StainState:
         Whether its colours were brought to the study's look.
     carried
         Whether labels were carried into it: `no`, `old` (before its last alignment) or `yes`.
+    to_align
+        Whether it is there and has no alignment that is good, and none that a hand laid.
+    by_hand
+        Whether its place was laid by hand, or refined from there.
     made_from
         Ids of its alignment and its normalization: a picture of it holds as long as these do.
     """
@@ -46,6 +50,8 @@ class StainState:
     normalized: bool = False
     carried: Carried = "no"
     made_from: tuple[str | None, str | None] = (None, None)
+    to_align: bool = False
+    by_hand: bool = False
 
     @property
     def there(self) -> bool:
@@ -83,8 +89,8 @@ class CaseState:
 
     @property
     def to_align(self) -> tuple[str, ...]:
-        """Stains that lie on no reference yet."""
-        return tuple(stain.name for stain in self.stains if stain.verdict == "not aligned")
+        """Stains that have no alignment that is good, and none that a hand laid."""
+        return tuple(stain.name for stain in self.stains if stain.to_align)
 
     @property
     def aligned(self) -> bool:
@@ -182,6 +188,8 @@ def _stain(folder: StudyFolder, case: Case, stain: str) -> StainState:
         colour is not None,
         _carried(folder, case, stain),
         (warp, None if colour is None else colour.id),
+        needs_aligning(folder, case, stain),
+        bool(quality and quality.get("by_hand")),
     )
 
 
