@@ -76,6 +76,7 @@ class AlignPanel(Panel):
     def _make_rows(self) -> None:
         while (item := self._list_layout.takeAt(0)) is not None:
             if item.widget() is not None:
+                item.widget().hide()
                 item.widget().deleteLater()
         self.rows = {}
         case = self.workspace.case
@@ -102,14 +103,14 @@ class AlignPanel(Panel):
         if case is None or not self.isVisible() or self.page is not None:
             return
         for stain in case.stains:
-            if stain.verdict == "missing" or stain.name not in self.rows:
+            if stain.verdict in ("missing", "reference") or stain.name not in self.rows:
                 continue
             picture = self.workspace.thumbnails.get(
                 state.path,
                 case.name,
                 stain.name,
                 px=2 * StainRow.PICTURE_PX,
-                checkered=stain.verdict != "reference",
+                checkered=True,
                 made_from=(*stain.made_from, self._of_reference()),
             )
             self.rows[stain.name].show_picture(picture)
@@ -137,10 +138,7 @@ class AlignPanel(Panel):
     def _show_pair(self, name: str) -> None:
         if self.workspace.session is None:
             return
-        if name == self._reference:
-            self.workspace.session.show_stain(name)
-        else:
-            self.workspace.session.show_pair(name)
+        self.workspace.session.show_pair(name)
 
     # What can be done for one stain
 

@@ -175,6 +175,8 @@ class Messages(QWidget):
         """Say nothing."""
         while (item := self._rows.takeAt(0)) is not None:
             if item.widget() is not None:
+                # Until Qt deletes it, what it said would shine through what is said now.
+                item.widget().hide()
                 item.widget().deleteLater()
 
     def say(self, kind: str, text: str, details: str = "") -> None:

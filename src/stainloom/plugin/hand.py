@@ -55,6 +55,7 @@ class Hand(QObject):
         self._bind_keys()
         laying.moved = self._follow
         self._pivot = Pivot(canvas_widget(self._viewer))
+        self.layer.mouse_move_callbacks.append(self._point)
         self._viewer.layers.selection.events.active.connect(self._tell)
         self._viewer.layers.events.removed.connect(self._missing)
         self._viewer.scene.camera.events.connect(self._show_pivot)
@@ -120,7 +121,7 @@ class Hand(QObject):
     def _drag(self, layer: Any, event: Any) -> Iterator[None]:
         if layer.mouse_pan:
             return
-        turning = event.button == 2 or "Shift" in event.modifiers
+        turning = event.button == 2 or "Shift" in event.modifiers or self._pivot.on_ring(event.pos[1], event.pos[0])
         since, first = self.laying.affine, np.array(event.position[-2:])
         centre = self.laying.centre_um
         moved = False
@@ -132,6 +133,10 @@ class Hand(QObject):
         if moved:
             # The last move before the button is let go may have been dropped: napari throttles them.
             self._drag_to(turning, since, first, centre, event)
+
+    def _point(self, layer: Any, event: Any) -> None:
+        on_ring = self._pivot.on_ring(event.pos[1], event.pos[0])
+        layer.cursor = "pointing" if on_ring else "standard"
 
     def _drag_to(self, turning: bool, since: Any, first: np.ndarray, centre: np.ndarray, event: Any) -> None:
         now = np.array(event.position[-2:])

@@ -26,7 +26,7 @@ from stainloom.plugin.laying import Affine
 
 _BANNER = "QFrame#banner { border: 2px solid #E69F00; border-radius: 4px; }"
 _MOUSE = (
-    "<b>Drag</b> shifts it. <b>Drag with the right button</b> (or Shift) turns it about the cross. "
+    "<b>Drag</b> shifts it. <b>Drag the ring</b>, or drag with the right button, to turn it about the cross. "
     "<b>Arrow keys</b> nudge it, <b>Q</b> and <b>W</b> turn it; with Shift they go far, or turn finely. "
     "Hold <b>`</b> to see {reference} alone, and <b>Space</b> to move the view."
 )
@@ -98,7 +98,7 @@ class HandPage(QWidget):
             ("\N{ANTICLOCKWISE OPEN CIRCLE ARROW}  90\N{DEGREE SIGN} left", "A quarter turn against the clock", lambda: self.hand.laying.turn(-90)),
             ("\N{CLOCKWISE OPEN CIRCLE ARROW}  90\N{DEGREE SIGN} right", "A quarter turn with the clock", lambda: self.hand.laying.turn(90)),
             ("\N{LEFT RIGHT ARROW}  Mirror", "The section was mounted the other side up", lambda: self.hand.laying.mirror()),
-            (f"\N{DIRECT HIT}  Centre on {reference}", "Tissue on tissue, by their centres", lambda: self.hand.laying.bring_to(self._reference_um)),
+            (f"+  Centre on {reference}", "Tissue on tissue, by their centres", lambda: self.hand.laying.bring_to(self._reference_um)),
         )):  # fmt: skip
             button = self._button(text, act, tip)
             self.moves[text.split("  ")[1]] = button

@@ -9,7 +9,7 @@ from qtpy.QtCore import QEvent, QObject, QPointF, Qt
 from qtpy.QtGui import QColor, QPainter, QPaintEvent, QPen
 from qtpy.QtWidgets import QWidget
 
-_RING_PX, _CROSS_PX, _MARK_PX = 46, 7, 5
+_RING_PX, _CROSS_PX, _MARK_PX, _GRIP_PX = 56, 7, 6, 9
 _LINE = QColor("#E69F00")
 _EDGE = QColor(0, 0, 0, 160)
 
@@ -32,6 +32,10 @@ class Pivot(QWidget):
         canvas.installEventFilter(self)
         self.resize(canvas.size())
         self.show()
+
+    def on_ring(self, row: float, col: float) -> bool:
+        """Whether a place of the canvas, px, lies on the ring: what is dragged there is turned."""
+        return abs(math.hypot(row - self._row, col - self._col) - _RING_PX) <= _GRIP_PX
 
     @property
     def place(self) -> tuple[float, float]:

@@ -117,10 +117,8 @@ class StainRow(QFrame):
         self.buttons["by hand"].setVisible(moves)
         self.buttons["leave out"].setVisible(stain.there and stain.verdict != "reference")
         self.buttons["take in"].setVisible(stain.verdict == "left out")
-        self.picture.setVisible(stain.verdict != "missing")
-        self.picture.setToolTip(
-            f"Show {self.name}" if stain.verdict == "reference" else f"Show {self.name} and {self._reference} in one checkerboard"
-        )  # fmt: skip
+        self.picture.setVisible(stain.verdict not in ("missing", "reference"))
+        self.picture.setToolTip(f"Show {self.name} and {self._reference} in one checkerboard")
 
     def _means(self, stain: StainState) -> str:
         if not stain.found:
