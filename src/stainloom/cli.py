@@ -25,6 +25,7 @@ from stainloom.settings import Field, check, describe
 
 DONE, FAILED, WRONG_USE, CANCELLED = 0, 1, 2, 3
 _REPORT_S = 0.05
+_START = 'JSON with "affine", two rows of three numbers: reference um to um of the stain, (row, col)'
 _TELL_US = "tell its developers, with the lines above; what was there before is unharmed"
 
 _log = logging.getLogger(__name__)
@@ -263,7 +264,7 @@ def _parser() -> argparse.ArgumentParser:
     relocate = _study_job(verbs, "relocate", "Find slides that were moved.", _relocate)
     relocate.add_argument("--in", dest="folders", type=Path, action="append", default=[], help="a folder to search")
 
-    case = commands.add_parser("case", help="Take a case into a study, or out of it.")
+    case = commands.add_parser("case", help="Take a case into a study or out of it; change one of its stains.")
     verbs = case.add_subparsers(title="verbs", metavar="VERB", required=True)
     add = _study_job(verbs, "add", "Take in slides from a folder (by stain name in the file name) or a CSV.", _case_add)
     add.add_argument("source", type=Path, help="a folder, or a CSV with the columns stain, path")
@@ -281,9 +282,19 @@ def _parser() -> argparse.ArgumentParser:
     swap.add_argument("stain", help="name of the stain")
     swap.add_argument("file", type=Path, help="the new slide")
     swap.add_argument("--um-per-px", type=float, help="scale of a slide whose file states none")
+    leave = _stain_job(verbs, "leave-out", "Leave a stain out of a case; its results are kept.", _leave_out)
+    leave.add_argument("--undo", action="store_true", help="take it in again")
+    lay = _stain_job(verbs, "lay", "Use a stain where a hand laid it, as it is.", _lay)
+    lay.add_argument("--start-from", type=Path, required=True, metavar="FILE", help=_START)
 
     register = _slides_job(commands, "register", "Align each stain to the reference.", _register)
     register.add_argument("--refine", choices=["lesions"], help="refine the current alignment inside painted lesions")
+    register.add_argument(
+        "--start-from", type=Path, metavar="FILE", help=f"one stain of one case, near a place: {_START}"
+    )
+    register.add_argument(
+        "--needed", action="store_true", help="only stains that are not aligned well and that no hand laid"
+    )
     _options(register, jobs.settings_of("register"))
     _slides_job(commands, "transfer", "Carry the painted labels into each stain's own frame.", _transfer)
     normalize = _slides_job(
@@ -380,6 +391,13 @@ def _slides_job(commands: Any, name: str, text: str, run: Run) -> argparse.Argum
     parser = _study_job(commands, name, text, run)
     for options in (_cases, _stains, _workers):
         options(parser)
+    return parser
+
+
+def _stain_job(commands: Any, name: str, text: str, run: Run) -> argparse.ArgumentParser:
+    parser = _study_job(commands, name, text, run)
+    parser.add_argument("case", help="name of the case")
+    parser.add_argument("--stain", required=True, help="name of the stain; never the reference")
     return parser
 
 
@@ -485,9 +503,23 @@ def _case_replace(given: argparse.Namespace, progress: Progress, control: Contro
     return jobs.replace_slide(given.study, given.case, given.stain, given.file, um_per_px=given.um_per_px)
 
 
+def _leave_out(given: argparse.Namespace, progress: Progress, control: Control) -> jobs.Outcome:
+    return jobs.leave_out(given.study, given.case, given.stain, undo=given.undo)
+
+
+def _lay(given: argparse.Namespace, progress: Progress, control: Control) -> jobs.Outcome:
+    return jobs.lay(given.study, given.case, given.stain, given.start_from)
+
+
 def _register(given: argparse.Namespace, progress: Progress, control: Control) -> jobs.Outcome:
     return jobs.register(
-        given.study, _settings(given), refine=given.refine == "lesions", **_which(given), progress=progress
+        given.study,
+        _settings(given),
+        refine=given.refine == "lesions",
+        start=given.start_from,
+        needed=given.needed,
+        **_which(given),
+        progress=progress,
     )
 
 

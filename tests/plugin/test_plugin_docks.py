@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -15,7 +16,10 @@ PLANS = {spec.name: spec.plan for spec in _JOBS}
 
 
 def case(name: str, *verdicts: str, **more: object) -> CaseState:
-    stains = [StainState(stain, verdict) for stain, verdict in zip(NAMES, ("reference", *verdicts), strict=True)]
+    stains = [
+        StainState(stain, verdict, to_align=verdict in ("not aligned", "check", "failed"))
+        for stain, verdict in zip(NAMES, ("reference", *verdicts), strict=True)
+    ]
     return CaseState(name, name, tuple(stains), **more)
 
 
@@ -60,10 +64,33 @@ def test_how_far_a_case_is_aligned_is_said_in_words(verdicts, said):
 def test_align_says_what_it_will_do():
     here = workspace(case("S01", *NEW), case("S02", *GOOD))
     one = PLANS["Align"](here, False)
-    assert (one.run, one.words) == ("Align 4 stains", ("register", "study", "--case", "S01"))
+    assert (one.run, one.words) == ("Align 4 stains", ("register", "study", "--case", "S01", "--needed"))
     every = PLANS["Align"](here, True)
-    assert (every.run, every.words) == ("Align 8 slides of 2 cases", ("register", "study"))
+    assert (every.run, every.words) == ("Align 4 slides of 1 case", ("register", "study", "--needed"))
     assert every.state == "1 of 2 cases aligned."
+
+
+def test_align_leaves_alone_what_is_aligned_well_unless_all_is_wanted_anew():
+    mixed = workspace(case("S01", "good", "check", "failed", "left out"), case("S02", *GOOD))
+    assert PLANS["Align"](mixed, False).run == "Align 2 stains"
+    done = PLANS["Align"](workspace(case("S02", *GOOD)), False)
+    assert (done.run, done.words, done.missing) == ("Nothing to align", (), "")
+    anew = next(spec for spec in _JOBS if spec.name == "Align").anew[1]
+    assert (anew(mixed, False).run, anew(mixed, False).words) == (
+        "Align 3 stains anew",
+        ("register", "study", "--case", "S01"),
+    )
+    assert (anew(mixed, True).run, anew(mixed, True).words) == ("Align 7 slides of 2 cases anew", ("register", "study"))
+    assert anew(SimpleNamespace(state=None, case=None), True).missing == "Open a study first."
+
+
+def test_align_anew_says_that_it_will_undo_the_work_of_a_hand():
+    found = case("S01", *GOOD)
+    by_hand = replace(found.stains[3], verdict="check", by_hand=True)
+    here = workspace(replace(found, stains=(*found.stains[:3], by_hand, found.stains[4])))
+    assert PLANS["Align"](here, False).run == "Nothing to align"
+    assert "laid by hand" not in PLANS["Align"](here, False).state
+    assert "Also SMA, laid by hand" in next(spec for spec in _JOBS if spec.name == "Align").anew[1](here, False).state
 
 
 def test_patches_ask_for_paint_then_for_alignment():

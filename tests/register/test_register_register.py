@@ -165,3 +165,44 @@ def test_real_sections_come_within_a_hundredth_of_the_diagonal(lung_case: Path, 
     diagonal = math.hypot(*size_um(slides[1].levels[0], (3.48, 3.48)))
     assert np.median(missed) / diagonal < 0.010
     assert result.quality.verdict == "good"
+
+
+def laid_beside(truth: Warp, places: Points, turn_degrees: float, off_um: tuple[float, float]) -> Warp:
+    """Where a hand laid the section: about right, turned and shifted beside the true position."""
+    c, s = math.cos(math.radians(turn_degrees)), math.sin(math.radians(turn_degrees))
+    linear = np.array([[c, s], [-s, c]])
+    centre = places.mean(axis=0)
+    missed = np.hstack([linear, (centre - linear @ centre + np.array(off_um))[:, None]])
+    return Warp.from_affine(missed).then(Warp.from_affine(truth.affine))
+
+
+@pytest.mark.parametrize(("turn", "mirrored"), [(25, False), (163, True)])
+@pytest.mark.parametrize(("off_degrees", "off_um"), [(5, (35, 35)), (-12, (-90, 60))])
+def test_a_start_laid_by_hand_is_made_good(
+    turn: float, mirrored: bool, off_degrees: float, off_um: tuple[float, float]
+) -> None:
+    rgb = section(3)
+    moving, truth = cut_from(rgb, turn, mirrored, 12.0)
+    places = on_tissue(rgb)
+    start = laid_beside(truth, places, off_degrees, off_um)
+    assert np.median(np.linalg.norm(start.points(places) - truth.points(places), axis=1)) > 40
+    result = register(ArrayPyramid(rgb, UM), moving, QUICK, start=start)
+    missed = np.linalg.norm(result.warp.points(places) - truth.points(places), axis=1)
+    assert np.median(missed) < 2.0
+    assert np.quantile(missed, 0.95) < 8.0
+    assert result.quality.verdict == "good"
+
+
+@pytest.mark.parametrize("wrong", ["turned", "mirrored", "other tissue"])
+def test_a_wrong_start_wins_over_the_search_and_is_never_good(wrong: str) -> None:
+    rgb = section(3)
+    moving, truth = cut_from(section(5) if wrong == "other tissue" else rgb, 25, False, 8.0)
+    centre = on_tissue(rgb).mean(axis=0)
+    linear = {"turned": np.diag([-1.0, -1.0]), "mirrored": np.diag([1.0, -1.0])}.get(wrong, np.eye(2))
+    over = Warp.from_affine(np.hstack([linear, (centre - linear @ centre)[:, None]]))
+    start = over.then(Warp.from_affine(truth.affine))
+    result = register(ArrayPyramid(rgb, UM), moving, QUICK, start=start)
+    assert not result.quality.trusted
+    between = result.warp.affine[:, :2] @ np.linalg.inv(start.affine[:, :2])
+    assert np.linalg.det(between) > 0
+    assert abs(math.degrees(math.atan2(between[1, 0], between[0, 0]))) < 25

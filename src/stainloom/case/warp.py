@@ -194,6 +194,14 @@ class Warp:
         finite = misses[np.isfinite(misses)]
         return cls((step,), (backward,), float(finite.max()) if finite.size else float("inf"))
 
+    @property
+    def affine(self) -> NDArray[np.float64]:
+        """All its legs without their displacements, (2, 3)."""
+        whole = np.eye(3)
+        for step in self.steps:
+            whole = np.vstack([step.affine, [0.0, 0.0, 1.0]]) @ whole
+        return np.asarray(whole[:2], np.float64)
+
     def points(self, points_um: NDArray[Any]) -> Points:
         """Where points of the reference lie on the moving slide, shape (..., 2), um; NaN where undefined."""
         points = np.asarray(points_um, dtype=np.float64)

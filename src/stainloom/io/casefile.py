@@ -28,6 +28,7 @@ from stainloom.io.files import (
     write_json,
 )
 from stainloom.io.hold import Hold, Holder, read_holder
+from stainloom.io.laid import read_laid, write_laid
 from stainloom.io.records import (
     FORMAT_VERSION,
     case_content,
@@ -263,6 +264,20 @@ class StudyFolder:
     def warp(self, case_name: str, stain: str, id: str) -> tuple[Warp, dict[str, Any]]:
         """A stored warp and its quality; `CaseError` where it is missing or no longer what its id says."""
         return read_warp(self._stain_folder(case_name, "warps", stain) / check_name(id, "a warp"), case_name, stain)
+
+    def save_laid(self, case_name: str, stain: str, affine: NDArray[np.float64]) -> Path:
+        """Keep where a hand laid a stain (reference um to its um, (2, 3)); the file, for `register --start-from`."""
+        file = self._laid_file(case_name, stain)
+        write_laid(file, stain, affine)
+        return file
+
+    def laid(self, case_name: str, stain: str) -> NDArray[np.float64] | None:
+        """Where a hand laid a stain last, or None where none did."""
+        file = self._laid_file(case_name, stain)
+        return read_laid(file, stain) if file.exists() else None
+
+    def _laid_file(self, case_name: str, stain: str) -> Path:
+        return self._stain_folder(case_name, "warps", stain) / "by-hand.json"
 
     # Normalization
 

@@ -5,7 +5,7 @@ Rooms are imported inside functions: a process that shows a window never loads t
 
 from __future__ import annotations
 
-from stainloom.jobs.aligning import register
+from stainloom.jobs.aligning import keep_laid, laid, lay, register
 from stainloom.jobs.colours import normalize
 from stainloom.jobs.exporting import export
 from stainloom.jobs.intake import drop_table, find_faults, look_at_slides, write_table
@@ -20,6 +20,7 @@ from stainloom.jobs.studies import (
     check_case,
     check_study,
     import_landmarks,
+    leave_out,
     new_study,
     pack,
     relocate,
@@ -34,10 +35,10 @@ from stainloom.jobs.viewing import open_view
 
 __all__ = [
     "Carrying", "Outcome", "Paint", "add_case", "check_case", "check_study", "drop_table", "export",
-    "export_annotations", "find_faults", "held_out_cases", "import_annotations", "import_landmarks",
-    "look_at_slides", "new_study", "normalize", "open_view", "pack", "predict", "register", "relocate",
-    "remove_case", "replace_slide", "report", "settings_of", "show_study", "simulate", "survey", "thumbnail",
-    "train", "transfer", "write_table",
+    "export_annotations", "find_faults", "held_out_cases", "import_annotations", "import_landmarks", "keep_laid",
+    "laid", "lay", "leave_out", "look_at_slides", "new_study", "normalize", "open_view", "pack", "predict",
+    "register", "relocate", "remove_case", "replace_slide", "report", "settings_of", "show_study", "simulate",
+    "survey", "thumbnail", "train", "transfer", "write_table",
 ]  # fmt: skip
 
 

@@ -7,16 +7,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from stainloom.case.case import Case
-from stainloom.errors import StainloomError
+from stainloom.case.warp import Warp
+from stainloom.errors import CaseError, RegistrationError, StainloomError
 from stainloom.geometry import BoxUm, box_to_um
 from stainloom.io.casefile import StudyFolder
+from stainloom.io.laid import read_laid
 from stainloom.io.tiles import TileCache
 from stainloom.jobs.opening import (
     CACHE_BYTES,
     chosen_cases,
     chosen_stains,
+    needs_aligning,
     not_aligned,
     open_stain,
     read_snapshot,
@@ -31,30 +35,54 @@ if TYPE_CHECKING:
     from stainloom.io.snapshot import Labels
     from stainloom.register.settings import RegisterSettings
 
+LAID = "Laid by hand and not refined: look at the overlay before using it."
+"""What is said of a stain that is used as a hand laid it."""
+
 
 def register(
     study: Path,
     settings: RegisterSettings | None = None,
     *,
     refine: bool = False,
+    start: Path | None = None,
+    needed: bool = False,
     cases: Sequence[str] = (),
     stains: Sequence[str] = (),
     workers: int | None = None,
     progress: Progress = silent,
 ) -> Outcome:
-    """Align each stain to the reference; with `refine`, refine the current alignment inside painted lesions."""
+    """Align each stain to the reference.
+
+    Parameters
+    ----------
+    study, settings
+        What, and how.
+    refine
+        Refine the current alignment inside painted lesions, instead of aligning anew.
+    start
+        File with the place that a hand laid the one named stain of the one named case at: it is refined from there.
+    needed
+        Only stains that are not aligned, or not well, and that no hand laid.
+    cases, stains
+        Only these; all where none is named.
+    """
     from stainloom.register.settings import RegisterSettings
 
     folder = StudyFolder.open(study)
+    if start is not None:
+        _check_start(folder, start, refine, cases, stains)
     chosen = settings or RegisterSettings()
     tasks = []
     for case in chosen_cases(folder, cases):
         if refine:
             take_snapshot(folder, case)
         tasks += [
-            SlideTask(study, case.name, stain, chosen, refine)
+            SlideTask(study, case.name, stain, chosen, refine, start)
             for stain in chosen_stains(folder, stains)
-            if stain != folder.study.reference and stain in case.slides and stain not in case.left_out
+            if stain != folder.study.reference
+            and stain in case.slides
+            and stain not in case.left_out
+            and (not needed or needs_aligning(folder, case, stain))
         ]
     changed, warnings, problems, rows = [], [], [], []
     for task, result in over(tasks, _register_slide, workers=workers, progress=progress):
@@ -66,7 +94,7 @@ def register(
         rows.append({"case": task.case, "stain": task.stain, "warp": id, **quality})
         if quality["verdict"] != "good":
             warnings.append(f"{task.case}, {task.stain}: {quality['verdict']}. {quality['message']}")
-    lines = [_registered(row) for row in rows]
+    lines = [_registered(row) for row in rows] or ["Nothing to align"]
     return Outcome(tuple(changed), {"slides": rows}, "\n".join(lines), tuple(warnings), tuple(problems))
 
 
@@ -98,7 +126,8 @@ def _register_slide(task: SlideTask, progress: Progress) -> tuple[str, dict[str,
                 boxes = _lesion_boxes(read_snapshot(folder, case))
                 result = refine_lesions(fixed, moving, current[0], boxes, task.settings, progress=progress)
             else:
-                result = register(fixed, moving, task.settings, progress=progress)
+                start = None if task.start is None else Warp.from_affine(read_laid(task.start, task.stain))
+                result = register(fixed, moving, task.settings, start=start, progress=progress)
         except StainloomError as error:
             raise type(error)(
                 f"case {case.name}: {error.what}",
@@ -112,8 +141,66 @@ def _register_slide(task: SlideTask, progress: Progress) -> tuple[str, dict[str,
     landmarks = _landmark_error(folder, case, task.stain, result.warp)
     if landmarks is not None:
         quality["landmarks"] = landmarks
-    id = folder.save_warp(case.name, task.stain, result.warp, {**quality, "settings": as_json(task.settings)})
+    how = {"settings": as_json(task.settings), "by_hand": task.start is not None}
+    id = folder.save_warp(case.name, task.stain, result.warp, {**quality, **how})
     return id, quality
+
+
+def _check_start(folder: StudyFolder, start: Path, refine: bool, cases: Sequence[str], stains: Sequence[str]) -> None:
+    if refine or len(cases) != 1 or len(stains) != 1:
+        raise RegistrationError(
+            "a start belongs to one stain of one case",
+            expected="one case and one stain, and no refinement inside lesions",
+            found=f"{len(cases)} cases, {len(stains)} stains{', lesions' if refine else ''}",
+            next="name both: --case NAME --stain NAME --start-from FILE",
+        )
+    _movable(folder, cases[0], stains[0])
+    read_laid(start, stains[0])
+
+
+def _movable(folder: StudyFolder, case: str, stain: str) -> Case:
+    """The case, where this stain of it can be laid on the reference."""
+    found = folder.case(case)
+    found.slide(stain)
+    if stain == folder.study.reference:
+        raise CaseError("all other stains are laid on this one", stain=stain, next="name another stain")
+    if stain in found.left_out:
+        raise CaseError(f"{stain} was left out of case {case}", stain=stain, next="take it in again first")
+    return found
+
+
+def keep_laid(study: Path, case: str, stain: str, affine: NDArray[np.float64]) -> Path:
+    """Keep where a hand laid a stain, reference um to its um; the file, for `register --start-from` and `lay`."""
+    folder = StudyFolder.open(study)
+    _movable(folder, case, stain)
+    return folder.save_laid(case, stain, affine)
+
+
+def laid(study: Path, case: str, stain: str) -> NDArray[np.float64] | None:
+    """Where a hand laid a stain last, or None where none did."""
+    return StudyFolder.open(study).laid(case, stain)
+
+
+def lay(study: Path, case: str, stain: str, start: Path) -> Outcome:
+    """Use a stain of a case where a hand laid it, as it is; its verdict is *check*, since nothing measured it.
+
+    Parameters
+    ----------
+    study, case, stain
+        Which; never the reference.
+    start
+        File with the affine, as `StudyFolder.save_laid` writes it.
+    """
+    folder = StudyFolder.open(study)
+    found = _movable(folder, case, stain)
+    warp = Warp.from_affine(read_laid(start, stain))
+    quality: dict[str, Any] = {"verdict": "check", "trusted": False, "message": LAID, "by_hand": True}
+    landmarks = _landmark_error(folder, found, stain, warp)
+    if landmarks is not None:
+        quality["landmarks"] = landmarks
+    id = folder.save_warp(case, stain, warp, quality)
+    row = {"case": case, "stain": stain, "warp": id, **quality}
+    return Outcome((f"cases/{case}/warps/{stain}/{id}",), {"slides": [row]}, _registered(row))
 
 
 def _lesion_boxes(labels: Labels) -> list[BoxUm]:

@@ -88,6 +88,17 @@ def verdict_of(folder: StudyFolder, case: Case, stain: str) -> tuple[Verdict, st
     return known, message
 
 
+def needs_aligning(folder: StudyFolder, case: Case, stain: str) -> bool:
+    """Whether a stain that is there has no alignment that is good, and none that a hand laid.
+
+    A slide out of focus whose alignment is good needs another scan, not another alignment.
+    """
+    if stain == folder.study.reference or stain not in case.slides or stain in case.left_out:
+        return False
+    quality = folder.current_quality(case.name, stain)
+    return quality is None or (quality.get("verdict") != "good" and not quality.get("by_hand"))
+
+
 def in_focus(folder: StudyFolder, case: Case, stain: str) -> bool:
     """Whether a slide is sharp enough for a network; True where nobody looked yet, and of the reference, which all needs."""
     return stain == folder.study.reference or _sharp(folder, case, stain)

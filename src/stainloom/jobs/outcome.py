@@ -44,6 +44,7 @@ class SlideTask:
     stain: str
     settings: Any = None
     refine: bool = False
+    start: Path | None = None
 
     @property
     def slide(self) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -120,6 +121,29 @@ def replace_slide(study: Path, case: str, stain: str, file: Path, *, um_per_px: 
 
     replace_slide(StudyFolder.open(study), case, stain, file, um_per_px)
     return Outcome((f"cases/{case}/case.json",), text=f"{stain} of {case} is now {file.name}, and not aligned yet")
+
+
+def leave_out(study: Path, case: str, stain: str, *, undo: bool = False) -> Outcome:
+    """Leave a stain out of a case, as if it had no slide of it, or with `undo` take it in again; its results are kept."""
+    folder = StudyFolder.open(study)
+    found = folder.case(case)
+    found.slide(folder.study.stain(stain).name)
+    if stain == folder.study.reference:
+        raise CaseError(
+            f"{stain} cannot be left out of case {case}",
+            stain=stain,
+            expected="a stain that is laid on another",
+            found="the one that all others lie on",
+            next="leave out another stain",
+        )
+    others = tuple(name for name in found.left_out if name != stain)
+    folder.save_case(replace(found, left_out=others if undo else (*others, stain)))
+    said = (
+        f"{stain} is in case {case} again"
+        if undo
+        else f"{stain} is left out of case {case}; what was made of it is kept"
+    )
+    return Outcome((f"cases/{case}/case.json",), text=said)
 
 
 def import_landmarks(study: Path, case: str, source: Path, *, scale: float = 1.0) -> Outcome:

@@ -15,7 +15,7 @@ from stainloom.errors import StainloomError
 from stainloom.io.casefile import StudyFolder
 from stainloom.io.files import read_json
 from stainloom.io.snapshot import holds_paint
-from stainloom.jobs.opening import colour_of, is_stale, patchsets_by_age, replaced, verdict_of
+from stainloom.jobs.opening import colour_of, is_stale, needs_aligning, patchsets_by_age, replaced, verdict_of
 from stainloom.jobs.seen import Seen
 
 _QUICK_CASES, _QUICK_S = 5, 0.05
@@ -41,6 +41,10 @@ class StainState:
         Whether its colours were brought to the study's look.
     carried
         Whether labels were carried into it: `no`, `old` (before its last alignment) or `yes`.
+    to_align
+        Whether it is there and has no alignment that is good, and none that a hand laid.
+    by_hand
+        Whether its place was laid by hand, or refined from there.
     made_from
         Ids of its alignment and its normalization: a picture of it holds as long as these do.
     changed
@@ -56,6 +60,8 @@ class StainState:
     carried: Carried = "no"
     made_from: tuple[str | None, str | None] = (None, None)
     changed: bool = False
+    to_align: bool = False
+    by_hand: bool = False
 
     @property
     def there(self) -> bool:
@@ -96,8 +102,8 @@ class CaseState:
 
     @property
     def to_align(self) -> tuple[str, ...]:
-        """Stains that lie on no reference yet."""
-        return tuple(stain.name for stain in self.stains if stain.verdict == "not aligned")
+        """Stains that have no alignment that is good, and none that a hand laid."""
+        return tuple(stain.name for stain in self.stains if stain.to_align)
 
     @property
     def aligned(self) -> bool:
@@ -231,6 +237,8 @@ def _stain(folder: StudyFolder, case: Case, stain: str) -> StainState:
         colour is not None,
         _carried(folder, case, stain),
         (warp, None if colour is None else colour.id),
+        to_align=needs_aligning(folder, case, stain),
+        by_hand=bool(quality and quality.get("by_hand")),
     )
 
 

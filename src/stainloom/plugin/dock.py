@@ -6,9 +6,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from qtpy.QtCore import Qt, QTimer
+from qtpy.QtCore import Qt, QTimer, Signal
 from qtpy.QtWidgets import (
     QApplication,
+    QCheckBox,
     QComboBox,
     QFrame,
     QHBoxLayout,
@@ -81,6 +82,8 @@ class JobSpec:
         Whether the user may choose between this case and all cases; otherwise it is all.
     panel
         Makes what the dock shows below Run, where a result is judged.
+    anew
+        What a check box says that makes Run do also what is done already, and what Run would do then.
     """
 
     name: str
@@ -92,6 +95,7 @@ class JobSpec:
     basic: Sequence[str] = ()
     hidden: Sequence[str] = ()
     panel: Callable[[Workspace], Panel] | None = None
+    anew: tuple[str, Callable[[Workspace, bool], Plan]] | None = None
 
 
 class Panel(QWidget):
@@ -102,6 +106,13 @@ class Panel(QWidget):
     workspace
         What is open.
     """
+
+    run_wanted = Signal(str, list)
+    """A job that the dock is to run as its own: its title, and the command line behind `stainloom`."""
+    said = Signal(str, str)
+    """Something that the dock is to say: `done`, `check` or `failed`, and the sentence."""
+    alone_wanted = Signal(bool)
+    """The panel wants the dock for itself, without form and Run, or no longer."""
 
     def __init__(self, workspace: Workspace) -> None:
         super().__init__()
@@ -164,6 +175,8 @@ class Messages(QWidget):
         """Say nothing."""
         while (item := self._rows.takeAt(0)) is not None:
             if item.widget() is not None:
+                # Until Qt deletes it, what it said would shine through what is said now.
+                item.widget().hide()
                 item.widget().deleteLater()
 
     def say(self, kind: str, text: str, details: str = "") -> None:
@@ -313,15 +326,23 @@ class JobDock(Dock):
         self.scope.currentIndexChanged.connect(self.look)
         self.first = QPushButton()
         self.first.clicked.connect(lambda: workspace.dock_wanted.emit(self._plan.remedy))
-        reset = QToolButton()
-        reset.setText("Reset settings")
-        reset.setAutoRaise(True)
-        reset.clicked.connect(self.form.reset)
+        self.anew = QCheckBox("" if spec.anew is None else spec.anew[0])
+        self.anew.setVisible(spec.anew is not None)
+        self.anew.toggled.connect(self.look)
+        self.reset = QToolButton()
+        self.reset.setText("Reset settings")
+        self.reset.setAutoRaise(True)
+        self.reset.clicked.connect(self.form.reset)
         self.controls = JobControls()
         self.controls.run.clicked.connect(self.start)
         self.controls.cancel.clicked.connect(self.cancel)
         self.panel = Panel(workspace) if spec.panel is None else spec.panel(workspace)
-        for part in (self.first, self.scope, self.form, reset, self.controls, self.messages, self.panel):
+        self.panel.run_wanted.connect(self.run)
+        self.panel.said.connect(self.say)
+        self.panel.alone_wanted.connect(self._leave_alone)
+        for part in (
+            self.first, self.scope, self.anew, self.form, self.reset, self.controls, self.messages, self.panel,
+        ):  # fmt: skip
             self.rows.addWidget(part)
         self.rows.addStretch()
         workspace.queue.changed.connect(self.look)
@@ -331,21 +352,29 @@ class JobDock(Dock):
     def look(self) -> None:
         """Show what Run would do now, or what is missing for it."""
         everything = not self.spec.by_case or self.scope.currentIndex() == 1
-        self._plan = plan = self.spec.plan(self.workspace, everything)
+        make = self.spec.anew[1] if self.spec.anew is not None and self.anew.isChecked() else self.spec.plan
+        self._plan = plan = make(self.workspace, everything)
         self.state.setText(plan.missing or plan.state)
         self.first.setVisible(bool(plan.missing and plan.remedy))
         self.first.setText(f"Go to {plan.remedy}")
         self.controls.run.setText(plan.run)
         busy = self.controls.job is not None
-        self.controls.run.setEnabled(not (plan.missing or self.form.problem or busy))
+        self.controls.run.setEnabled(bool(plan.words) and not (plan.missing or self.form.problem or busy))
         self.panel.look()
 
     def start(self) -> None:
         """Run."""
-        plan, queue = self._plan, self.workspace.queue
+        self.run(self._plan.run, self._plan.words)
+
+    def run(self, title: str, words: Sequence[str]) -> None:
+        """Run a job with the form's settings, and show it."""
+        if self.form.problem:
+            self.say("check", f"Mend the settings first. {self.form.problem}")
+            return
+        queue = self.workspace.queue
         before = [*([queue.current] if queue.current else []), *queue.waiting]
         self.messages.clear()
-        job = self.workspace.run(plan.run, [*plan.words, *options(self.form.changes())], self._end)
+        job = self.workspace.run(title, [*words, *options(self.form.changes())], self._end)
         self.controls.follow(job, before[-1].title if before else "")
         self.panel.follow(job)
         self.look()
@@ -354,6 +383,17 @@ class JobDock(Dock):
         """Stop the job, or forget it where it waits."""
         if self.controls.job is not None:
             self.workspace.queue.drop(self.controls.job)
+
+    def say(self, kind: str, text: str) -> None:
+        """Say one thing, and nothing of what was said before."""
+        self.messages.clear()
+        self.messages.say(kind, text)
+
+    def _leave_alone(self, alone: bool) -> None:
+        for part in (self.form, self.reset, self.controls):
+            part.setVisible(not alone)
+        self.scope.setVisible(self.spec.by_case and not alone)
+        self.anew.setVisible(self.spec.anew is not None and not alone)
 
     def _end(self, result: Result) -> None:
         self.controls.rest()

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from stainloom.jobs import settings_of
-from stainloom.jobs.survey import CaseState, StudyState
+from stainloom.jobs.survey import CaseState, StainState, StudyState
+from stainloom.plugin.align import AlignPanel
 from stainloom.plugin.cases import CasesDock
 from stainloom.plugin.dock import Dock, JobDock, JobSpec, Plan
 from stainloom.plugin.job import Result
@@ -58,22 +59,39 @@ def _plan_align(workspace: Workspace, everything: bool) -> Plan:
         return Plan("Align", "", missing=_NO_STUDY, remedy="Cases")
     if not state.cases or (case is None and not everything):
         return Plan("Align", "", missing=_NO_CASE, remedy="Cases")
-    if everything:
-        slides = sum(_to_lay(found) for found in state.cases)
-        good = sum(found.aligned for found in state.cases)
-        said = f"{good} of {_many(len(state.cases), 'case')} aligned."
-        return Plan(f"Align {_many(slides, 'slide')} of {_many(len(state.cases), 'case')}", said, _register(state))
-    assert case is not None
-    run = f"Align {_many(_to_lay(case), 'stain')}"
-    return Plan(run, f"{case.name}: {align_state(case)}", (*_register(state), "--case", case.name))
+    return _align(state, state.cases if everything else (case,), anew=False)
 
 
-def _to_lay(case: CaseState) -> int:
-    return sum(stain.there and stain.verdict != "reference" for stain in case.stains)
+def _plan_align_anew(workspace: Workspace, everything: bool) -> Plan:
+    plan = _plan_align(workspace, everything)
+    if plan.missing:
+        return plan
+    return _align(workspace.state, workspace.state.cases if everything else (workspace.case,), anew=True)
 
 
-def _register(state: StudyState) -> tuple[str, ...]:
-    return ("register", str(state.path))
+def _align(state: StudyState, cases: Sequence[CaseState], *, anew: bool) -> Plan:
+    """Align what is not aligned well and what no hand laid; or all, whatever it is."""
+    one = len(cases) == 1
+    slides = [stain for case in cases for stain in case.stains if (_moves(stain) if anew else stain.to_align)]
+    touched = sum(any(_moves(stain) if anew else stain.to_align for stain in case.stains) for case in cases)
+    good = sum(case.aligned for case in cases)
+    said = f"{cases[0].name}: {align_state(cases[0])}" if one else f"{good} of {_many(len(cases), 'case')} aligned."
+    hands = [stain.name for stain in slides if stain.by_hand]
+    if hands:
+        said += f" Also {_names(sorted(set(hands)))}, laid by hand."
+    if not slides:
+        return Plan("Nothing to align" if not anew else "No stain to align", said)
+    run = (
+        f"Align {_many(len(slides), 'stain')}"
+        if one
+        else f"Align {_many(len(slides), 'slide')} of {_many(touched, 'case')}"
+    )
+    words = ("register", str(state.path), *(("--case", cases[0].name) if one else ()), *(() if anew else ("--needed",)))
+    return Plan(f"{run} anew" if anew else run, said, words)
+
+
+def _moves(stain: StainState) -> bool:
+    return stain.there and stain.verdict != "reference"
 
 
 def _aligned(result: Result) -> str:
@@ -135,6 +153,8 @@ _JOBS = (
         _plan_align,
         _aligned,
         by_case=True,
+        panel=AlignPanel,
+        anew=("Align all anew, also what is aligned well", _plan_align_anew),
     ),
     JobSpec(
         "Colour",

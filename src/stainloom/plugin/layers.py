@@ -36,6 +36,16 @@ def stain_layer_name(stain: StainView, simulated: bool = False) -> str:
     return stain.name + (f" ({', '.join(remarks)})" if remarks else "")
 
 
+def pair_layer_name(stain: StainView, reference: str) -> str:
+    """What the checkerboard of one stain with the reference is called."""
+    return f"Checkerboard of {stain_layer_name(stain)} with {reference}"
+
+
+def hand_layer_name(stain: str) -> str:
+    """What a stain is called while a hand lays it on the reference."""
+    return f"{stain}, turned by hand"
+
+
 def weight_layer_name(stain: str) -> str:
     """What the map of a stain's weight is called."""
     return f"Weight of {stain}"
@@ -53,6 +63,8 @@ class CaseLayers:
         By stain name.
     checkerboard, lesions, predicted
         None where the case has none.
+    pair
+        Checkerboard of one stain with the reference; None until somebody asks for one.
     """
 
     stains: dict[str, Image] = field(default_factory=dict)
@@ -60,10 +72,16 @@ class CaseLayers:
     checkerboard: Image | None = None
     lesions: Labels | None = None
     predicted: Labels | None = None
+    pair: Image | None = None
+
+    @property
+    def pictures(self) -> list[Image]:
+        """Those of which one is shown at a time."""
+        return [*self.stains.values(), *(layer for layer in (self.checkerboard, self.pair) if layer is not None)]
 
     def __iter__(self) -> Any:
-        yield from self.stains.values()
-        yield from (layer for layer in (self.checkerboard, self.lesions, self.predicted) if layer is not None)
+        yield from self.pictures
+        yield from (layer for layer in (self.lesions, self.predicted) if layer is not None)
         yield from self.weights.values()
 
     def shown(self, viewer: ViewerModel) -> Shown:
@@ -78,6 +96,7 @@ class CaseLayers:
             on(self.lesions),
             on(self.predicted),
             tuple(name for name, layer in self.weights.items() if on(layer)),
+            self.pair.metadata[_MARK]["stain"] if self.pair is not None and on(self.pair) else "",
         )
 
 
@@ -248,11 +267,48 @@ def show_checkerboard(layers: CaseLayers) -> bool:
     return True
 
 
+def show_pair(viewer: ViewerModel, layers: CaseLayers, view: CaseView, renderer: Renderer, name: str) -> bool:
+    """Show one stain and the reference cell by cell, however well it is aligned; False where the case has no picture of it.
+
+    The layer is made when somebody asks for it, and takes the place of the one before.
+    """
+    stain = next(stain for stain in view.stains if stain.name == name)
+    if stain.aligned is None or stain.verdict == "reference":
+        return False
+    if layers.pair is None or layers.pair not in viewer.layers or layers.pair.metadata[_MARK]["stain"] != name:
+        grid = ReferenceGrid.of(view.reference.pyramid)
+        both = [stain_levels(aligned, grid, renderer) for aligned in (view.reference, stain.aligned)]
+        cells = checkerboard_levels(both, grid, checkerboard_cell_um(grid), renderer)
+        token = layers.stains[name].metadata[_MARK]["case"]
+        keywords = _picture(pair_layer_name(stain, view.reference.name), grid, False, token, "pair", name)
+        old, layers.pair = layers.pair, Image(cells, **keywords)
+        if old is not None and old in viewer.layers:
+            viewer.layers.remove(old)
+        viewer.layers.insert(len([layer for layer in layers.pictures if layer in viewer.layers]), layers.pair)
+    _show_only(layers, layers.pair)
+    return True
+
+
+def add_by_hand(viewer: ViewerModel, layers: CaseLayers, stain: AlignedStain, renderer: Renderer) -> Image:
+    """Add a stain as it lies on its own glass, half transparent over the other pictures; its `affine` lays it elsewhere."""
+    grid = ReferenceGrid.of(stain.pyramid)
+    layer = Image(
+        stain_levels(AlignedStain(stain.name, stain.pyramid, None, stain.colour), grid, renderer),
+        name=hand_layer_name(stain.name),
+        rgb=True,
+        multiscale=True,
+        interpolation2d="linear",
+        opacity=0.5,
+        **place(grid.um_per_px[0]),
+    )
+    viewer.layers.insert(len([picture for picture in layers.pictures if picture in viewer.layers]), layer)
+    return layer
+
+
 def _show_only(layers: CaseLayers, picture: Layer) -> None:
     # The new one first, so that there is never nothing; only what changes, because napari rebuilds its scene (20 ms) even
     # where a layer that is hidden is hidden again.
-    pictures = [*layers.stains.values(), *([layers.checkerboard] if layers.checkerboard is not None else [])]
-    for layer in sorted(pictures, key=lambda layer: layer is not picture):
+    for layer in sorted(layers.pictures, key=lambda layer: layer is not picture):
         if layer.visible != (layer is picture):
             layer.visible = layer is picture
 

@@ -96,6 +96,8 @@ class Shown:
         Whether painted labels and the class map are shown.
     weights
         Names of the stains whose weight is shown.
+    pair
+        Name of the stain that is shown with the reference cell by cell; empty where none is.
     """
 
     stains: tuple[str, ...] = ()
@@ -103,6 +105,7 @@ class Shown:
     lesions: bool = False
     predicted: bool = False
     weights: tuple[str, ...] = ()
+    pair: str = ""
 
 
 @dataclass(frozen=True)
@@ -155,7 +158,10 @@ def legend(view: CaseView, shown: Shown, present: Present) -> Legend:
 
 
 def _looked_at(stain: StainView, shown: Shown) -> bool:
-    return stain.aligned is not None and ((shown.checkerboard and stain.usable) or stain.name in shown.stains)
+    if stain.aligned is None:
+        return False
+    paired = bool(shown.pair) and (stain.name == shown.pair or stain.verdict == "reference")
+    return paired or (shown.checkerboard and stain.usable) or stain.name in shown.stains
 
 
 def _swatches(view: CaseView, shown: Shown, present: Present) -> tuple[str, tuple[Swatch, ...]]:

@@ -88,6 +88,16 @@ class Session:
             self._present = replace(self._present, painted=painted)
             self._tell()
 
+    def show_pair(self, name: str) -> None:
+        """Show one stain and the reference cell by cell: where it is aligned, structures run on across the edges."""
+        before = self.layers.pair
+        if not case_layers.show_pair(self.viewer, self.layers, self.view, self.renderer, name):
+            self.viewer.status = f"There is no picture of {name} to show with {self.view.reference.name}"
+            return
+        if self.layers.pair is not before:
+            self.layers.pair.events.visible.connect(self._tell)
+            self._tell()
+
     def look_at(self, edges_um: BoxEdgesUm, *, beside_legend: bool = False, margin: float = 0.03) -> None:
         """Bring a rectangle of the reference onto the canvas, or onto the part of it that the legend leaves free."""
         top, left, bottom, right = edges_um

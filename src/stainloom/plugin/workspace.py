@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -250,12 +250,15 @@ class Workspace(QObject):
         return job
 
     def _take_result(self, result: Result) -> None:
-        """Look at the study anew, and at the case shown where the job wrote to it: at the same place, the same stain."""
+        self.take_changes(result.changed)
+
+    def take_changes(self, changed: Sequence[str]) -> None:
+        """Look at the study anew, and at the case shown where something wrote to it: at the same place, the same stain."""
         self.refresh()
         if self.session is None:
             return
         name = self.session.view.case.name
-        if not any(path.startswith(f"cases/{name}/") for path in result.changed):
+        if not any(path.startswith(f"cases/{name}/") for path in changed):
             return
         camera = self.viewer.scene.camera
         centre, zoom = camera.center, camera.zoom

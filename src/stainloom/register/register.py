@@ -40,7 +40,7 @@ from stainloom.register.picture import (
 )
 from stainloom.register.quality import LevelReport, Quality, assess, measure
 from stainloom.register.refine import Middle, bend, carry_places, sample, sift_near
-from stainloom.register.rigid import Candidate, find_rough, refine_affine
+from stainloom.register.rigid import Candidate, find_near, find_rough, refine_affine
 from stainloom.register.settings import RegisterSettings
 from stainloom.tissue import mean_density
 
@@ -80,7 +80,8 @@ def register(
     settings
         See `RegisterSettings`.
     start
-        A warp to start from (reference um to moving um), as from pairs of points; the low level's search is left out.
+        A warp to start from (reference um to moving um), as from pairs of points or laid by hand: the low level looks
+        only near it, however well another turn or the mirror image would fit.
 
     Returns
     -------
@@ -117,8 +118,8 @@ def _low(
 ) -> tuple[Candidate, float, LevelReport]:
     """The affine of the low level, its lead over the best other position, and the report."""
     if start is not None:
-        affine = _fit_affine(fixed, start)
-        return Candidate("given", affine), _NO_RIVAL, LevelReport("low", "given start", True)
+        near = find_near(fixed, other, _fit_affine(fixed, start), progress=progress)
+        return near, _NO_RIVAL, LevelReport("low", "given start", True, figures={"score": near.score})
     best, named, lead = find_rough(fixed, other, turns=settings.turns, progress=progress)
     sift = any(c.method == "sift" and c.score >= 0.9 * best.score for c in named)
     figures = {f"{c.method}_score": c.score for c in named}

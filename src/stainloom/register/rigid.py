@@ -35,6 +35,8 @@ _SIFT_PX = 500
 _SIFT_POINTS = 1500
 _OVERLAP_LEAST = 0.5
 _APART_DEGREES = 18.0
+_NEAR_SHARE = 0.1
+_NEAR_TURNS = range(-15, 16, 3)
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,6 +98,36 @@ def find_rough(
     progress(3, 3, "low level: done")
     named = {c.method: c for c in reversed(judged)}
     return best, tuple(named.values()), lead
+
+
+def find_near(reference: Picture, moving: Picture, start: Affine, *, progress: Progress = silent) -> Candidate:
+    """The best position near a given one: the same side up, at most 15 degrees and a tenth of the extent away.
+
+    Parameters
+    ----------
+    reference, moving
+        Work pictures.
+    start
+        Reference um to moving um, as a hand laid it.
+
+    Notes
+    -----
+    A hand is off by more than the steps of `refine_affine` can make good: by 5 degrees and 50 um it ended beside the
+    true position, and was called good there. Nothing farther away is tried, however well it would fit.
+    """
+    coarse = _Coarse(reference, moving)
+    reach_um = _NEAR_SHARE * max(reference.shape) * reference.um_per_px
+    places = np.argwhere(reference.longer(COARSE_PX).tissue)
+    centre = index_to_um(places, (reference.longer(COARSE_PX).um_per_px,) * 2).mean(axis=0)
+    stays = start[:, :2] @ centre + start[:, 2]
+    candidates = [Candidate("given", start)]
+    for number, degrees in enumerate(_NEAR_TURNS):
+        progress(number, len(_NEAR_TURNS) + 1, "low level: around the given start")
+        linear = start[:, :2] @ turned(math.radians(degrees))
+        near = np.hstack([linear, (stays - linear @ centre)[:, None]])
+        candidates += [Candidate("given", near), coarse.best(linear, near, reach_um)]
+    best = max(judge(reference, moving, candidates), key=lambda c: c.score)
+    return refine_affine(reference.longer(JUDGE_PX), moving, best, 25, JUDGE_PX)
 
 
 def _different(candidates: list[Candidate]) -> list[Candidate]:
@@ -220,24 +252,14 @@ def propose_by_search(
     ----------
     D. Padfield, IEEE Trans. Image Processing 21 (2012) 2706-2718, doi 10.1109/TIP.2011.2181402.
     """
-    um = max(max(p.shape) * p.um_per_px for p in (reference, moving)) / COARSE_PX
-    first, second = reference.at(um), moving.at(um)
-    soft, soft_second = (cv2.GaussianBlur(p.gray, (0, 0), 1.5) for p in (first, second))
-    side = math.ceil(math.hypot(*second.shape)) + 2
-    search = _Shifts(np.asarray(soft, np.float32), (side, side))
-    middle = np.array(second.shape) * second.um_per_px / 2
-    canvas_middle = np.array([side, side]) * um / 2
+    coarse = _Coarse(reference, moving)
     found: list[Candidate] = []
     for number in range(turns):
         if number % 6 == 0:
             progress(1 + number / turns, 3, "low level: search over turns")
         for mirrored in (False, True):
             linear = turned(2 * math.pi * number / turns) @ np.diag([1.0, -1.0 if mirrored else 1.0])
-            canvas = np.hstack([linear, (middle - linear @ canvas_middle)[:, None]])
-            carried, inside = carry(np.asarray(soft_second), second.um_per_px, canvas, (side, side), um)
-            value, shift = search.best(carried, inside)
-            moved = canvas[:, 2] + linear @ (np.array(shift) * um)
-            found.append(Candidate("search", np.hstack([linear, moved[:, None]]), support=value))
+            found.append(coarse.best(linear))
     return _best_apart(found, keep)
 
 
@@ -258,6 +280,35 @@ def _turn_between(first: Affine, second: Affine) -> float:
     return abs(math.degrees(math.atan2(between[1, 0] - between[0, 1], between[0, 0] + between[1, 1])))
 
 
+class _Coarse:
+    """Two sections at about 110 px: the best shift for a turn."""
+
+    def __init__(self, reference: Picture, moving: Picture) -> None:
+        self._um = max(max(p.shape) * p.um_per_px for p in (reference, moving)) / COARSE_PX
+        first, self._second = reference.at(self._um), moving.at(self._um)
+        soft, self._soft = (
+            np.asarray(cv2.GaussianBlur(p.gray, (0, 0), 1.5), np.float32) for p in (first, self._second)
+        )
+        side = math.ceil(math.hypot(*self._second.shape)) + 2
+        self._canvas = (side, side)
+        self._search = _Shifts(soft, self._canvas)
+
+    def best(
+        self, linear: NDArray[np.float64], near: NDArray[np.float64] | None = None, reach_um: float = 0
+    ) -> Candidate:
+        """The best shift at a turn, of all, or of those at most `reach_um` from where an affine (`near`) expects it."""
+        um = self._um
+        middle = np.array(self._second.shape) * self._second.um_per_px / 2
+        canvas = np.hstack([linear, (middle - linear @ (np.array(self._canvas) * um / 2))[:, None]])
+        carried, inside = carry(self._soft, self._second.um_per_px, canvas, self._canvas, um)
+        expected = (
+            None if near is None else np.asarray(np.linalg.solve(linear, near[:, 2] - canvas[:, 2]) / um, np.float64)
+        )
+        value, shift = self._search.best(carried, inside, expected, reach_um / um)
+        moved = canvas[:, 2] + linear @ (np.array(shift) * um)
+        return Candidate("search", np.hstack([linear, moved[:, None]]), support=value)
+
+
 class _Shifts:
     """Masked normalized correlation of one picture with many others, over all shifts."""
 
@@ -269,8 +320,13 @@ class _Shifts:
         self._least = _OVERLAP_LEAST * first.size
         self._f = fft.rfft2(np.stack([first, np.ones_like(first), first**2]), self._shape)
 
-    def best(self, second: Gray, inside: Mask) -> tuple[float, tuple[int, int]]:
-        """The best correlation, and the shift (row, col) by which the first picture is moved to reach it."""
+    def best(
+        self, second: Gray, inside: Mask, expected: NDArray[np.float64] | None = None, reach_px: float = 0
+    ) -> tuple[float, tuple[int, int]]:
+        """The best correlation, and the shift (row, col) by which the first picture is moved to reach it.
+
+        With `expected` only shifts at most `reach_px` from there count.
+        """
         mask = inside.astype(np.float32)
         masked = second * mask
         g = np.conj(fft.rfft2(np.stack([masked, mask, masked**2]), self._shape))
@@ -281,9 +337,15 @@ class _Shifts:
         n = np.maximum(n, 1.0)
         spread = np.maximum(sum_ff - sum_f**2 / n, 1e-3) * np.maximum(sum_gg - sum_g**2 / n, 1e-3)
         value = np.where(n >= least, (both - sum_f * sum_g / n) / np.sqrt(spread), -1)
+        if expected is not None:
+            rows, cols = (np.array([self._shift(i, k) for i in range(n)]) for k, n in enumerate(value.shape))
+            far = np.hypot(rows[:, None] - expected[0], cols[None, :] - expected[1]) > max(reach_px, 1.0)
+            value = np.where(far, -1, value)
         row, col = np.unravel_index(int(value.argmax()), value.shape)
-        shift = [-(i - s if i >= first else i) for i, s, first in zip((row, col), self._shape, self._first_shape)]
-        return float(value[row, col]), (int(shift[0]), int(shift[1]))
+        return float(value[row, col]), (self._shift(int(row), 0), self._shift(int(col), 1))
+
+    def _shift(self, index: int, axis: int) -> int:
+        return self._shape[axis] - index if index >= self._first_shape[axis] else -index
 
 
 def judge(reference: Picture, moving: Picture, candidates: list[Candidate]) -> list[Candidate]:
