@@ -8,9 +8,12 @@ from __future__ import annotations
 from stainloom.jobs.aligning import register
 from stainloom.jobs.colours import normalize
 from stainloom.jobs.exporting import export
+from stainloom.jobs.looks import stain_look
 from stainloom.jobs.outcome import Outcome
 from stainloom.jobs.painting import export_annotations, import_annotations, transfer
+from stainloom.jobs.patchsets import contact_sheet, patchsets
 from stainloom.jobs.predicting import predict
+from stainloom.jobs.previewing import preview
 from stainloom.jobs.reporting import report
 from stainloom.jobs.simulating import simulate
 from stainloom.jobs.studies import (
@@ -25,13 +28,14 @@ from stainloom.jobs.studies import (
 )
 from stainloom.jobs.survey import survey
 from stainloom.jobs.thumbnails import thumbnail
+from stainloom.jobs.trained import stop_training, trained
 from stainloom.jobs.training import held_out_cases, train
 from stainloom.jobs.viewing import open_view
 
 __all__ = [
-    "Outcome", "add_case", "check_case", "check_study", "export", "export_annotations", "held_out_cases", "import_annotations",
-    "import_landmarks", "new_study", "normalize", "open_view", "pack", "predict", "register", "relocate", "report",
-    "settings_of", "show_study", "simulate", "survey", "thumbnail", "train", "transfer",
+    "Outcome", "add_case", "check_case", "check_study", "contact_sheet", "export", "export_annotations", "held_out_cases", "import_annotations",
+    "import_landmarks", "new_study", "normalize", "open_view", "pack", "patchsets", "predict", "preview", "register", "relocate", "report",
+    "settings_of", "show_study", "simulate", "stain_look", "stop_training", "survey", "thumbnail", "train", "trained", "transfer",
 ]  # fmt: skip
 
 

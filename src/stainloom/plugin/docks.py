@@ -11,6 +11,7 @@ from stainloom.plugin.cases import CasesDock
 from stainloom.plugin.dock import Dock, JobDock, JobSpec, Plan
 from stainloom.plugin.job import Result
 from stainloom.plugin.workspace import Workspace
+from stainloom.wording import listed, many
 
 _NO_STUDY = "Open a study first."
 _NO_CASE = "Take in slides first: the study has no case yet."
@@ -25,29 +26,21 @@ class DockEntry:
     make: Callable[[Workspace], Dock]
 
 
-def _many(count: int, one: str) -> str:
-    return f"{count} {one}" if count == 1 else f"{count} {one}s"
-
-
-def _names(names: list[str]) -> str:
-    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
-
-
 def align_state(case: CaseState) -> str:
     """How far a case is aligned: *3 of 4 stains aligned; SMA needs a check*."""
     moving = [stain for stain in case.stains if stain.there and stain.verdict != "reference"]
     good = [stain for stain in moving if stain.verdict == "good"]
-    said = [f"{len(good)} of {_many(len(moving), 'stain')} aligned"]
+    said = [f"{len(good)} of {many(len(moving), 'stain')} aligned"]
     for verdict, one, more in (
         ("check", "needs a check", "need a check"),
         ("failed", "could not be aligned", "could not be aligned"),
     ):
         names = [stain.name for stain in moving if stain.verdict == verdict]
         if names:
-            said.append(f"{_names(names)} {one if len(names) == 1 else more}")
+            said.append(f"{listed(names)} {one if len(names) == 1 else more}")
     gone = [stain.name for stain in case.stains if not stain.there]
     if gone:
-        said.append(f"without {_names(gone)}")
+        said.append(f"without {listed(gone)}")
     return "; ".join(said) + "."
 
 
@@ -60,10 +53,10 @@ def _plan_align(workspace: Workspace, everything: bool) -> Plan:
     if everything:
         slides = sum(_to_lay(found) for found in state.cases)
         good = sum(found.aligned for found in state.cases)
-        said = f"{good} of {_many(len(state.cases), 'case')} aligned."
-        return Plan(f"Align {_many(slides, 'slide')} of {_many(len(state.cases), 'case')}", said, _register(state))
+        said = f"{good} of {many(len(state.cases), 'case')} aligned."
+        return Plan(f"Align {many(slides, 'slide')} of {many(len(state.cases), 'case')}", said, _register(state))
     assert case is not None
-    run = f"Align {_many(_to_lay(case), 'stain')}"
+    run = f"Align {many(_to_lay(case), 'stain')}"
     return Plan(run, f"{case.name}: {align_state(case)}", (*_register(state), "--case", case.name))
 
 
@@ -79,7 +72,7 @@ def _aligned(result: Result) -> str:
     verdicts = [str(slide.get("verdict")) for slide in result.figures.get("slides", ())]
     good = verdicts.count("good")
     doubtful = f"; {len(verdicts) - good} to look at" if good < len(verdicts) else ""
-    return f"{good} of {_many(len(verdicts), 'stain')} aligned well{doubtful}."
+    return f"{good} of {many(len(verdicts), 'stain')} aligned well{doubtful}."
 
 
 def _plan_colour(workspace: Workspace, everything: bool) -> Plan:
@@ -89,8 +82,8 @@ def _plan_colour(workspace: Workspace, everything: bool) -> Plan:
     if not state.cases:
         return Plan("Normalize", "", missing=_NO_CASE, remedy="Cases")
     done = sum(case.normalized for case in state.cases)
-    said = f"{done} of {_many(len(state.cases), 'case')} normalized."
-    return Plan(f"Normalize {_many(len(state.cases), 'case')}", said, ("normalize", str(state.path)))
+    said = f"{done} of {many(len(state.cases), 'case')} normalized."
+    return Plan(f"Normalize {many(len(state.cases), 'case')}", said, ("normalize", str(state.path)))
 
 
 def _plan_patches(workspace: Workspace, everything: bool) -> Plan:
@@ -102,14 +95,14 @@ def _plan_patches(workspace: Workspace, everything: bool) -> Plan:
         return Plan("Export patches", "", missing="Paint lesions on HE first.", remedy="Paint")
     if not any(case.aligned for case in painted):
         return Plan("Export patches", "", missing="Align the painted cases first.", remedy="Align")
-    said = f"{_many(len(painted), 'case')} painted, {sum(case.exported for case in painted)} in the latest patches."
+    said = f"{many(len(painted), 'case')} painted, {sum(case.exported for case in painted)} in the latest patches."
     raw = [case.name for case in painted if not case.normalized]
     if raw:
-        said += f" {_many(len(raw), 'painted case')} not normalized: colours there as scanned."
+        said += f" {many(len(raw), 'painted case')} not normalized: colours there as scanned."
     words = ["export", str(state.path)]
     for case in painted:
         words += ["--case", case.name]
-    return Plan(f"Export patches of {_many(len(painted), 'case')}", said, tuple(words))
+    return Plan(f"Export patches of {many(len(painted), 'case')}", said, tuple(words))
 
 
 def _plan_train(workspace: Workspace, everything: bool) -> Plan:
@@ -118,7 +111,7 @@ def _plan_train(workspace: Workspace, everything: bool) -> Plan:
         return Plan("Train", "", missing=_NO_STUDY, remedy="Cases")
     if not state.patchsets:
         return Plan("Train", "", missing="Export patches first.", remedy="Patches")
-    said = f"Trains on patch set {state.patchsets[-1]}; {_many(len(state.runs), 'run')} so far."
+    said = f"Trains on patch set {state.patchsets[-1]}; {many(len(state.runs), 'run')} so far."
     return Plan("Train", said, ("train", str(state.path)))
 
 

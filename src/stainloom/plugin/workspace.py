@@ -12,6 +12,7 @@ from napari.qt.threading import create_worker
 from qtpy.QtCore import QObject, QTimer, Signal
 
 from stainloom import jobs
+from stainloom.case.aligned import Look
 from stainloom.errors import StainloomError
 from stainloom.jobs.survey import CaseState, StudyState
 from stainloom.plugin.job import Job, JobQueue, Result
@@ -38,6 +39,10 @@ class Workspace(QObject):
     """A `StainloomError` that no dock asked for: a study that vanished, a case that cannot be opened."""
     dock_wanted = Signal(str)
     """Name of the dock that does what is missing."""
+    colours_changed = Signal()
+    """Stains are shown as scanned, or normalized: see `colours`."""
+    run_chosen = Signal(str)
+    """Id of the run that predictions are to be made with: see `chosen_run`."""
     saving_changed = Signal(str, bool)
     """What is so of the paint, for the status line: *saved 14:03* and True, or *NOT SAVED: the disk is full* and False."""
 
@@ -48,6 +53,9 @@ class Workspace(QObject):
         self.session: Session | None = None
         self.queue = JobQueue(self)
         self.thumbnails = Thumbnails(self)
+        self.colours: Look = "normalized"
+        self.chosen_run = ""
+        self._aside: set[Job] = set()
         self._looking = False
         self._again = False
 
@@ -64,6 +72,7 @@ class Workspace(QObject):
     def open_study(self, study: Path, case: str | None = None) -> None:
         """Open a study and show a case of it, the first unless one is named; `StainloomError` where it is none."""
         self.state = jobs.survey(study)
+        self.chosen_run = ""
         self.state_changed.emit()
         names = [found.name for found in self.state.cases if not found.problem]
         if case is not None or names:
@@ -77,6 +86,7 @@ class Workspace(QObject):
         view = jobs.open_view(self.state.path, name)
         self.close_case()
         self.session = Session.open(self.viewer, view)
+        self.session.show_colours(self.colours)
         self.case_changed.emit()
 
     def close_case(self) -> None:
@@ -125,6 +135,32 @@ class Workspace(QObject):
         if self._again:
             self._again = False
             QTimer.singleShot(0, self.refresh)
+
+    def show_colours(self, look: Look) -> None:
+        """Show stains as they were scanned, or normalized where they are; also in cases that are opened later."""
+        self.colours = look
+        if self.session is not None:
+            self.session.show_colours(look)
+        self.colours_changed.emit()
+
+    def choose_run(self, run: str) -> None:
+        """Predict with this run from now on."""
+        self.chosen_run = run
+        self.run_chosen.emit(run)
+
+    def run_aside(self, title: str, words: list[str], ended: Callable[[Result], Any]) -> Job:
+        """Start a job that only looks, beside the queue and at low priority: it holds nobody up, and changes nothing."""
+        job = Job(title, words, self, low=True)
+        self._aside.add(job)
+        job.ended.connect(lambda _: self._aside.discard(job))
+        job.ended.connect(ended)
+        job.start()
+        return job
+
+    def stop_looking(self) -> None:
+        """End the jobs that only look: for a window that closes."""
+        for job in self._aside:
+            job.kill()
 
     def run(self, title: str, words: list[str], ended: Callable[[Result], Any]) -> Job:
         """Ask for a job; it starts when those before it have ended, and the study is looked at anew after it."""
