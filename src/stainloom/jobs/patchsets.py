@@ -77,7 +77,7 @@ def patchsets(study: Path, *, compare: bool = True) -> tuple[PatchSetState, ...]
     """
     folder = StudyFolder.open(study)
     now = {case.name: _Now(folder, case) for case in folder.cases()} if compare else None
-    return tuple(_state(folder, id, now) for id in reversed(patchsets_by_age(folder)))
+    return tuple(patchset_state(folder, id, now) for id in reversed(patchsets_by_age(folder)))
 
 
 def contact_sheet(study: Path, patchset: str, seed: int = 0) -> ContactSheet:
@@ -106,7 +106,8 @@ class _Now:
         self.normalizations = {stain: colour.id for stain, colour in colours.items() if colour is not None}
 
 
-def _state(folder: StudyFolder, id: str, now: Mapping[str, _Now] | None) -> PatchSetState:
+def patchset_state(folder: StudyFolder, id: str, now: Mapping[str, _Now] | None = None) -> PatchSetState:
+    """One patch set; compared with what its cases are now where that is given."""
     from stainloom.io.patchset import read_about
 
     path = folder.patchset_path(id)

@@ -10,8 +10,8 @@ from stainloom.case.case import Case
 from stainloom.case.view import USABLE, Verdict
 from stainloom.errors import StainloomError
 from stainloom.io.casefile import StudyFolder
-from stainloom.io.files import read_json
 from stainloom.jobs.opening import colour_of, is_stale, patchsets_by_age, verdict_of
+from stainloom.jobs.patchsets import PatchSetState, patchset_state
 
 Carried = Literal["no", "old", "yes"]
 
@@ -111,6 +111,10 @@ class StudyState:
         Ids, oldest first.
     simulated
         Whether its slides were made by the program.
+    stains
+        Names, in the study's order.
+    latest
+        The latest patch set, or None.
     """
 
     path: Path
@@ -118,6 +122,8 @@ class StudyState:
     patchsets: tuple[str, ...]
     runs: tuple[str, ...]
     simulated: bool
+    stains: tuple[str, ...] = ()
+    latest: PatchSetState | None = None
 
     def case(self, name: str) -> CaseState:
         """A case by name; `KeyError` where the study has none."""
@@ -130,23 +136,18 @@ class StudyState:
 def survey(study: Path) -> StudyState:
     """Look at a whole study; a case that cannot be read is in the list with its reason."""
     folder = StudyFolder.open(study)
-    exported = _exported(folder)
+    names = patchsets_by_age(folder)
+    latest = patchset_state(folder, names[-1]) if names else None
+    exported = {patient for found in latest.patients.values() for patient in found} if latest is not None else set()
     return StudyState(
         folder.path,
         tuple(_case(folder, name, exported) for name in folder.case_names()),
-        patchsets_by_age(folder),
+        names,
         folder.runs(),
         folder.study.simulated,
+        folder.study.stain_names,
+        latest,
     )
-
-
-def _exported(folder: StudyFolder) -> set[str]:
-    """Patients of the latest patch set."""
-    names = patchsets_by_age(folder)
-    if not names:
-        return set()
-    patients = read_json(folder.patchset_path(names[-1]) / "split.json").get("patients")
-    return set(patients) if isinstance(patients, dict) else set()
 
 
 def _case(folder: StudyFolder, name: str, exported: set[str]) -> CaseState:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,6 +15,43 @@ from stainloom.jobs.training import training_key
 
 if TYPE_CHECKING:
     from stainloom.model.settings import TrainSettings
+
+
+@dataclass(frozen=True)
+class TestFigures:
+    """How good a run is on patients that it never saw.
+
+    Attributes
+    ----------
+    windows, patients
+        How many of each.
+    accuracy, balanced
+        Share of the windows that were right; mean over the classes of the share that was found.
+    interval
+        95 % range of the accuracy over patients drawn with replacement; None where it was not measured.
+    chance
+        What guessing the largest class gives; None where it was not measured.
+    """
+
+    windows: int
+    patients: int
+    accuracy: float
+    balanced: float
+    interval: tuple[float, float] | None = None
+    chance: float | None = None
+
+    @classmethod
+    def of(cls, figures: Mapping[str, Any]) -> TestFigures:
+        """From the figures of a run; `KeyError`, `TypeError` or `ValueError` where they are none."""
+        interval, chance = figures.get("accuracy_interval"), figures.get("chance")
+        return cls(
+            int(figures["samples"]),
+            len(figures["patients"]),
+            float(figures["accuracy"]),
+            float(figures["balanced_accuracy"]),
+            None if interval is None else (float(interval[0]), float(interval[1])),
+            None if chance is None else float(chance),
+        )
 
 
 @dataclass(frozen=True)
@@ -34,7 +71,7 @@ class RunState:
     outcome
         `learned` or `did not learn`; empty where it cannot be read.
     test
-        Figures on the test patients; empty where none were held out.
+        On the test patients; None where none were held out.
     history
         One row an epoch.
     best_epoch
@@ -55,7 +92,7 @@ class RunState:
     classes: tuple[str, ...] = ()
     patchset: str = ""
     outcome: str = ""
-    test: Mapping[str, Any] = field(default_factory=dict)
+    test: TestFigures | None = None
     history: tuple[Mapping[str, float], ...] = ()
     best_epoch: int = 0
     control: str = "none"
@@ -67,17 +104,6 @@ class RunState:
     def usable(self) -> bool:
         """Whether predictions may be made with it."""
         return not self.problem and self.outcome == "learned" and self.control == "none"
-
-    @property
-    def accuracy(self) -> float | None:
-        """Share of the test windows that were right."""
-        return float(self.test["accuracy"]) if self.test else None
-
-    @property
-    def interval(self) -> tuple[float, float] | None:
-        """Its 95 % range over patients drawn with replacement; None where it was not measured."""
-        low_high = self.test.get("accuracy_interval")
-        return (float(low_high[0]), float(low_high[1])) if low_high else None
 
 
 @dataclass(frozen=True)
@@ -139,7 +165,7 @@ def _run(folder: StudyFolder, id: str) -> RunState:
             tuple(lesion.short for lesion in run.classes),
             run.patchset,
             run.outcome,
-            run.figures.get("test") or {},
+            TestFigures.of(run.figures["test"]) if run.figures.get("test") else None,
             run.history,
             int(run.figures.get("best_epoch") or 0),
             str(run.settings.get("control", "none")),
@@ -149,7 +175,7 @@ def _run(folder: StudyFolder, id: str) -> RunState:
         )
     except StainloomError as error:
         return RunState(id, problem=str(error))
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, KeyError, IndexError) as error:
         return RunState(id, problem=f"its figures cannot be read: {error}")
 
 

@@ -203,6 +203,7 @@ class CasesDock(Dock):
         if result.ending == "done":
             self.open_study(trial_folder())
         else:
+            self.messages.clear()
             self.messages.say_result(result, "")
 
     def _cancel(self) -> None:

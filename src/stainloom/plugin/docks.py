@@ -8,8 +8,11 @@ from dataclasses import dataclass
 from stainloom.jobs import settings_of
 from stainloom.jobs.survey import CaseState, StudyState
 from stainloom.plugin.cases import CasesDock
+from stainloom.plugin.colour import ColourPanel
 from stainloom.plugin.dock import Dock, JobDock, JobSpec, Plan
 from stainloom.plugin.job import Result
+from stainloom.plugin.patches import PatchesPanel
+from stainloom.plugin.training import TrainPanel
 from stainloom.plugin.workspace import Workspace
 from stainloom.wording import listed, many
 
@@ -81,9 +84,29 @@ def _plan_colour(workspace: Workspace, everything: bool) -> Plan:
         return Plan("Normalize", "", missing=_NO_STUDY, remedy="Cases")
     if not state.cases:
         return Plan("Normalize", "", missing=_NO_CASE, remedy="Cases")
-    done = sum(case.normalized for case in state.cases)
-    said = f"{done} of {many(len(state.cases), 'case')} normalized."
+    done = [case.name for case in state.cases if case.normalized]
+    said = f"{len(done)} of {many(len(state.cases), 'case')} normalized."
+    if not everything:
+        return _plan_one_colour(workspace, state, done)
     return Plan(f"Normalize {many(len(state.cases), 'case')}", said, ("normalize", str(state.path)))
+
+
+def _plan_one_colour(workspace: Workspace, state: StudyState, done: list[str]) -> Plan:
+    """One case alone is brought to the look of the others; the first one alone would become the look of all."""
+    case = workspace.case
+    if case is None:
+        return Plan("Normalize", "", missing=_NO_CASE, remedy="Cases")
+    if not [name for name in done if name != case.name]:
+        missing = "Normalize all cases first: their median is the look that one case is brought to."
+        return Plan("Normalize 1 case", "", missing=missing)
+    said = f"{case.name} is {'normalized' if case.normalized else 'not normalized yet'}."
+    return Plan("Normalize 1 case", said, ("normalize", str(state.path), "--case", case.name))
+
+
+def _patch_stains(workspace: Workspace) -> dict[str, tuple[str, ...]]:
+    """The stains that can be trained on: those of the latest patches."""
+    latest = workspace.state.latest if workspace.state is not None else None
+    return {"stains": latest.stains} if latest is not None else {}
 
 
 def _plan_patches(workspace: Workspace, everything: bool) -> Plan:
@@ -111,6 +134,9 @@ def _plan_train(workspace: Workspace, everything: bool) -> Plan:
         return Plan("Train", "", missing=_NO_STUDY, remedy="Cases")
     if not state.patchsets:
         return Plan("Train", "", missing="Export patches first.", remedy="Patches")
+    latest = state.latest
+    if latest is not None and latest.problem:
+        return Plan("Train", "", missing="The latest patches cannot be read: export them again.", remedy="Patches")
     said = f"Trains on patch set {state.patchsets[-1]}; {many(len(state.runs), 'run')} so far."
     return Plan("Train", said, ("train", str(state.path)))
 
@@ -134,7 +160,10 @@ _JOBS = (
         settings_of("normalize"),
         _plan_colour,
         _said,
+        by_case=True,
+        all_first=True,
         basic=("method",),
+        panel=ColourPanel,
     ),
     JobSpec(
         "Patches",
@@ -143,6 +172,7 @@ _JOBS = (
         _plan_patches,
         _said,
         basic=("size_px", "um_per_px"),
+        panel=PatchesPanel,
     ),
     JobSpec(
         "Train",
@@ -151,6 +181,10 @@ _JOBS = (
         _plan_train,
         _said,
         basic=("stains", "most_epochs", "minutes"),
+        pauses=True,
+        offers=_patch_stains,
+        cancelled="Cancelled. What it had learned is kept: it can go on.",
+        panel=TrainPanel,
     ),
 )
 
