@@ -225,11 +225,12 @@ def _named(stains: Sequence[str], ids: Sequence[str]) -> dict[str, str]:
 
 @dataclass(frozen=True, eq=False)
 class Drawn:
-    """A patch that was drawn: its case, the set it is in, its pixels (stains, size, size, 3)."""
+    """A patch that was drawn: its case, the set it is in, its pixels (stains, size, size, 3), and which stains are there."""
 
     case: str
     set: str
     pixels: Pixels
+    present: tuple[bool, ...]
 
 
 def draw_patches(path: Path, seed: int) -> dict[int, Drawn]:
@@ -237,7 +238,7 @@ def draw_patches(path: Path, seed: int) -> dict[int, Drawn]:
     about, _ = read_about(path)
     with _as_written(Path(path)):
         chunk = _checked_array(Path(path), about)
-        rows = _columns(path, ["class_id", "turn", "case", "set"])
+        rows = _columns(path, ["class_id", "turn", "case", "set", "present"])
         class_ids, turns = rows["class_id"].to_numpy(), rows["turn"].to_numpy()
         size, stains = int(about["settings"]["size_px"]), len(about["stains"])
         rng = np.random.default_rng(seed)
@@ -246,8 +247,8 @@ def draw_patches(path: Path, seed: int) -> dict[int, Drawn]:
             sample = int(rng.choice(np.flatnonzero((class_ids == class_id) & (turns == 0))))
             shape = (chunk, stains, size, size, 3)
             pixels = np.memmap(chunk_path(Path(path) / "patches", sample // chunk), np.uint8, "r", shape=shape)
-            case, its_set = (rows[name][sample].as_py() for name in ("case", "set"))
-            drawn[class_id] = Drawn(case, its_set, np.array(pixels[sample % chunk]))
+            case, its_set, present = (rows[name][sample].as_py() for name in ("case", "set", "present"))
+            drawn[class_id] = Drawn(case, its_set, np.array(pixels[sample % chunk]), tuple(present))
     return drawn
 
 

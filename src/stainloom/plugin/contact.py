@@ -33,8 +33,10 @@ class ContactSheetView(QWidget):
         self._pictures = {}
         if sheet is not None:
             for col, lesion in enumerate(sheet.classes):
-                for row, pixels in enumerate(sheet.drawn[lesion.id].pixels):
-                    self._pictures[row, col] = _image(pixels)
+                drawn = sheet.drawn[lesion.id]
+                for row, there in enumerate(drawn.present):
+                    if there:
+                        self._pictures[row, col] = _image(drawn.pixels[row])
         self.setVisible(sheet is not None)
         self.updateGeometry()
         self.update()
@@ -78,8 +80,12 @@ class ContactSheetView(QWidget):
             painter.fillRect(QRectF(head.left(), _HEAD_PX - 4, head.width(), 3), QColor(lesion.color))
         for row, stain in enumerate(self.sheet.stains):
             write(QRectF(0, self._square(row, 0).top(), _NAME_PX - 4, self._side()), stain, Qt.AlignmentFlag.AlignLeft)
-        for (row, col), picture in self._pictures.items():
-            painter.drawImage(self._square(row, col), picture)
+            for col in range(len(self.sheet.classes)):
+                if (row, col) in self._pictures:
+                    painter.drawImage(self._square(row, col), self._pictures[row, col])
+                else:
+                    painter.drawRect(self._square(row, col).adjusted(0.5, 0.5, -0.5, -0.5))
+                    write(self._square(row, col), "none", Qt.AlignmentFlag.AlignHCenter)
         painter.end()
 
     def event(self, event: Any) -> bool:
@@ -91,13 +97,12 @@ class ContactSheetView(QWidget):
 
     def _said(self, place: Any) -> str:
         assert self.sheet is not None
-        for (row, col), picture in self._pictures.items():
-            if self._square(row, col).contains(place.x(), place.y()):
-                lesion = self.sheet.classes[col]
-                drawn = self.sheet.drawn[lesion.id]
-                return (
-                    f"{lesion.name} in {self.sheet.stains[row]}: case {drawn.case}, {drawn.set}; {picture.width()} px"
-                )
+        for col, lesion in enumerate(self.sheet.classes):
+            for row, stain in enumerate(self.sheet.stains):
+                if self._square(row, col).contains(place.x(), place.y()):
+                    drawn = self.sheet.drawn[lesion.id]
+                    lacks = "" if drawn.present[row] else "; the stain is missing, blank or out of focus there"
+                    return f"{lesion.name} in {stain}: case {drawn.case}, {drawn.set}{lacks}"
         return ""
 
 

@@ -137,8 +137,13 @@ def _plan_train(workspace: Workspace, everything: bool) -> Plan:
     latest = state.latest
     if latest is not None and latest.problem:
         return Plan("Train", "", missing="The latest patches cannot be read: export them again.", remedy="Patches")
-    said = f"Trains on patch set {state.patchsets[-1]}; {many(len(state.runs), 'run')} so far."
-    return Plan("Train", said, ("train", str(state.path)))
+    said = f"Trains on patch set {state.patchsets[-1][:8]}"
+    if latest is not None:
+        patients = sum(len(names) for names in latest.patients.values()) or 1
+        said += (
+            f": {many(latest.windows, 'window')} of {many(patients, 'patient')}, {many(len(latest.stains), 'stain')}"
+        )
+    return Plan("Train", f"{said}.", ("train", str(state.path)))
 
 
 def _said(result: Result) -> str:

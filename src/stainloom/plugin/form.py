@@ -139,6 +139,7 @@ class _Row(QWidget):
         self.editor.setToolTip(old.toolTip())
         self.editor.setAccessibleName(old.accessibleName())
         self.layout().replaceWidget(old, self.editor)
+        old.hide()
         old.deleteLater()
         self.editor.changed.connect(self._look)
         return True

@@ -51,6 +51,7 @@ class PatchesPanel(Panel):
         self.count.clicked.connect(self._start)
         self.chart = BarChart("Windows of each class by set")
         self.told = words("")
+        self.heading = words("Patches on disk:")
         self.sets = QComboBox()
         self.sets.setAccessibleName("Patch set")
         self.sets.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
@@ -65,7 +66,7 @@ class PatchesPanel(Panel):
         buttons.addWidget(self.folder)
         rows = QVBoxLayout(self)
         rows.setContentsMargins(0, 0, 0, 0)
-        for part in (self.counted, self.count, self.chart, self.told, self.sets, self.about, self.sheet):
+        for part in (self.counted, self.count, self.chart, self.told, self.heading, self.sets, self.about, self.sheet):
             rows.addWidget(part)
         rows.addLayout(buttons)
         self._job: Job | None = None
@@ -208,7 +209,7 @@ class PatchesPanel(Panel):
 
     def _show_set(self, *_: Any) -> None:
         one = self.chosen()
-        for part in (self.sets, self.another, self.folder):
+        for part in (self.heading, self.sets, self.another, self.folder):
             part.setVisible(one is not None)
         self.sheet.show_sheet(None)
         if one is None:

@@ -59,6 +59,7 @@ class TrainPanel(Panel):
         self.stop.clicked.connect(self._stop_elsewhere)
         self.curves_of = words("")
         self.loss, self.accuracy = CurveChart("Loss by epoch"), CurveChart("Share right by epoch")
+        self.heading = words("Runs, newest first:")
         self.table = _make_table()
         self.table.itemSelectionChanged.connect(self._show_run)
         self.details = words("")
@@ -89,7 +90,7 @@ class TrainPanel(Panel):
         rows.setContentsMargins(0, 0, 0, 0)
         for part in (
             self.basis, self.each, self.elsewhere, self.stop, self.left_over, self.go_on,
-            self.curves_of, self.loss, self.accuracy, self.table, self.details,
+            self.curves_of, self.loss, self.accuracy, self.heading, self.table, self.details,
         ):  # fmt: skip
             rows.addWidget(part)
         buttons = QHBoxLayout()
@@ -165,7 +166,8 @@ class TrainPanel(Panel):
             self.stop.setEnabled(self._stopping != other.key)
         if interrupted is not None:
             self.left_over.setText(interrupted_said(interrupted))
-        self.table.setVisible(bool(self.seen.runs))
+        for part in (self.heading, self.table):
+            part.setVisible(bool(self.seen.runs))
         self._show_run()
         self.look()
 
@@ -242,7 +244,7 @@ class TrainPanel(Panel):
         if run is None and self._job is not None:
             title, history = f"{self._job.title}: as it learns", self._live
         elif run is None and other is not None:
-            title, history = f"{_called(other.stains)}, left running: as it learns", list(other.history)
+            title, history = f"{_called(other.stains)}, outside this window: as it learns", list(other.history)
         else:
             run = run or next((one for one in self.seen.runs if one.history), None)
             history = list(run.history) if run is not None else []
@@ -345,25 +347,24 @@ def _called(stains: Sequence[str]) -> str:
 
 
 def basis_said(latest: PatchSetState, stains: Sequence[str], runs: Sequence[RunState]) -> str:
-    """What will be trained on, and how long one look at all of it took the last time with as many stains."""
-    if latest.problem:
-        return f"\N{MULTIPLICATION SIGN} {latest.problem}"
+    """When and for what the patches were cut, and how long one look at all of them took the last time with as many stains."""
     training = latest.sets.get("train", 0)
-    patients = sum(len(names) for names in latest.patients.values())
-    whose = many(patients, "patient") if patients else "one patient"
-    said = f"Patch set of {latest.made:%d %b %Y %H:%M} ({latest.id[:8]}): {many(latest.windows, 'window')} of {whose}, {training:,} of them for training; {listed(stains) or 'no stain ticked'}."
+    said = f"Patches of {latest.made:%d %b %Y %H:%M}, {training:,} of the windows for training."
     alike = next((run for run in runs if len(run.stains) == len(stains) and run.seconds > 0 and run.history), None)
-    if alike is not None and alike.history[-1].get("passes"):
-        seconds = training * latest.samples / max(1, latest.windows) * alike.seconds / alike.history[-1]["passes"]
-        said += f" At the speed of the last such run, one look at all of it takes {lasting(seconds)}; it ends when the validation loss falls no more."
-    return said
+    if alike is None or not alike.history[-1].get("passes"):
+        return said
+    seconds = training * latest.samples / max(1, latest.windows) * alike.seconds / alike.history[-1]["passes"]
+    return (
+        f"{said} One look at all of them, with their turns, takes about {lasting(seconds)} at the speed of the last run of "
+        f"{many(len(stains), 'stain')}; training ends when the validation loss falls no more."
+    )
 
 
 def elsewhere_said(training: Training, stopping: bool) -> str:
     """A training that another process does, in words."""
     left = f", {time_left(training.seconds_left)}" if training.seconds_left is not None else ""
     since = training.since[:16].replace("T", " ")
-    said = f"A training of {_called(training.stains)} was left running ({training.host}, since {since} UTC): {100 * training.share:.0f} %{left}. {training.what}"
+    said = f"A training of {_called(training.stains)} runs outside this window ({training.host}, since {since} UTC): {100 * training.share:.0f} %{left}. {training.what}"
     return f"{said} \N{EM DASH} stopping" if stopping else said
 
 

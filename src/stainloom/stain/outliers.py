@@ -43,7 +43,7 @@ def odd_fits(fits: Mapping[str, StainFit], target: StainFit) -> dict[str, str]:
     limits = np.maximum(_TURN_LEAST_DEG, middle + _SPREADS * spread)
     found = {}
     for (name, fit), turn in zip(fits.items(), turns, strict=True):
-        said = _strengths(fit, target)
+        said = _faint(fit, target) or _strengths(fit, target)
         said += [f"{dye} of another hue" for dye, much in zip(fit.dyes, turn > limits, strict=True) if much]
         if said:
             found[name] = ", ".join(said)
@@ -55,6 +55,13 @@ def _turns(fit: StainFit, target: StainFit) -> Floats:
     cosine = np.clip((fit.matrix * target.matrix).sum(axis=1), -1.0, 1.0)
     result: Floats = np.degrees(np.arccos(cosine))
     return result
+
+
+def _faint(fit: StainFit, target: StainFit) -> list[str]:
+    """One word where most of the dyes are weak: a faded or thin slide rather than a dye that differs."""
+    weaker = [usual / own for own, usual in zip(fit.strengths, target.strengths, strict=True)]
+    faint = sum(times > _STRENGTH_TIMES for times in weaker) * 2 > len(weaker) > 1
+    return [f"faint, dyes up to {max(weaker):.1f} times weaker"] if faint else []
 
 
 def _strengths(fit: StainFit, target: StainFit) -> list[str]:
