@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import lru_cache
@@ -129,7 +129,7 @@ def patchset_state(folder: StudyFolder, id: str, now: Mapping[str, _Now] | None 
             tuple(named[int(number)] for number in about["windows_by_class"]),
             {name: count for name, count in about["windows_by_set"].items() if count},
             patients,
-            () if now is None else _outdated(_made_from(path), now),
+            () if now is None else _outdated(_made_from(path), now, folder.study.reference),
         )
     except StainloomError as error:
         return PatchSetState(id, path, made, problem=str(error))
@@ -137,22 +137,24 @@ def patchset_state(folder: StudyFolder, id: str, now: Mapping[str, _Now] | None 
         return PatchSetState(id, path, made, problem=f"it cannot be read: {error}")
 
 
-def _outdated(then: Mapping[str, MadeFrom], now: Mapping[str, _Now]) -> tuple[str, ...]:
+def _outdated(then: Mapping[str, MadeFrom], now: Mapping[str, _Now], reference: str) -> tuple[str, ...]:
     """What changed since a set was cut, one sentence each."""
     both = [(then[name], now[name]) for name in then if name in now]
     counted = {
         "older than the paint of": sum(old.labels != new.labels for old, new in both),
-        "older than an alignment of": sum(_moved(old.warps, new.warps) for old, new in both),
-        "older than the colours of": sum(_moved(old.normalizations, new.normalizations) for old, new in both),
+        "older than an alignment of": sum(_differ(old.warps, new.warps, old.warps) for old, new in both),
+        "older than the colours of": sum(
+            _differ(old.normalizations, new.normalizations, {reference, *old.warps}) for old, new in both
+        ),
         "of cases that are gone:": len(then.keys() - now.keys()),
         "without the paint of": sum(bool(new.labels) for name, new in now.items() if name not in then),
     }
     return tuple(f"{said} {many(count, 'case')}" for said, count in counted.items() if count)
 
 
-def _moved(then: Mapping[str, str], now: Mapping[str, str]) -> bool:
-    # A stain that was not used then (failed, out of focus) has no id there, and its new one changes nothing that was cut.
-    return any(now.get(stain) != id for stain, id in then.items())
+def _differ(then: Mapping[str, str], now: Mapping[str, str], used: Iterable[str]) -> bool:
+    # A stain that was not used then (failed, out of focus) has no warp there: what it is now changes nothing that was cut.
+    return any(then.get(stain) != now.get(stain) for stain in used)
 
 
 @lru_cache(maxsize=64)

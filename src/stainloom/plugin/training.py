@@ -107,9 +107,10 @@ class TrainPanel(Panel):
         state = self.workspace.state
         latest = state.latest if state is not None else None
         self.basis.setText("" if latest is None else basis_said(latest, self._stains(), self.seen.runs))
-        self.basis.setVisible(bool(self.basis.text()))
-        several = len(self._stains()) > 1
-        self.each.setVisible(latest is not None and several)
+        # While it trains, its curves are what is looked at.
+        rests = self._job is None
+        self.basis.setVisible(bool(self.basis.text()) and rests)
+        self.each.setVisible(latest is not None and len(self._stains()) > 1 and rests)
         self.each.setText(f"Train fused and each single stain ({many(len(self._stains()) + 1, 'training')})")
         self.each.setEnabled(self.ready)
         self.go_on.setEnabled(self.ready)
@@ -160,7 +161,7 @@ class TrainPanel(Panel):
         for part in (self.elsewhere, self.stop):
             part.setVisible(other is not None)
         for part in (self.left_over, self.go_on):
-            part.setVisible(interrupted is not None)
+            part.setVisible(interrupted is not None and self._job is None)
         if other is not None:
             self.elsewhere.setText(elsewhere_said(other, self._stopping == other.key))
             self.stop.setEnabled(self._stopping != other.key)
@@ -184,7 +185,7 @@ class TrainPanel(Panel):
         job.measured.connect(self._measured)
         job.ended.connect(lambda _: self._ended(job))
         self.table.clearSelection()
-        self._show_curves()
+        self._show_all()
 
     def take(self, result: Result) -> None:
         """Look for the new run, and show it."""
@@ -242,7 +243,7 @@ class TrainPanel(Panel):
         run, other = self.selected(), self._elsewhere()
         level = best = None
         if run is None and self._job is not None:
-            title, history = f"{self._job.title}: as it learns", self._live
+            title, history = f"{self._job.title}: as it learns.", self._live
         elif run is None and other is not None:
             title, history = f"{_called(other.stains)}, outside this window: as it learns", list(other.history)
         else:
