@@ -138,7 +138,7 @@ def test_a_training_draws_pauses_goes_on_is_cancelled_and_taken_up_again(docks, 
     qtbot.waitUntil(lambda: controls.job is None, timeout=20_000)
     assert time.monotonic() - began < 5
     qtbot.waitUntil(lambda: bool(panel.seen.interrupted), timeout=20_000)
-    assert panel.go_on.isVisible()
+    qtbot.waitUntil(panel.go_on.isVisible, timeout=20_000)
     kept = len(panel.seen.interrupted[0].history)
     assert kept >= 2
 

@@ -175,6 +175,11 @@ class Job(QObject):
         self._detached = True
         self._say("detach")
 
+    def abandon(self) -> None:
+        """End it at once, and tell nobody: for a job that only looks, when its window goes."""
+        self._detached = True
+        self.kill()
+
     def wait(self, milliseconds: int) -> bool:
         """Wait for its end while the window is closing; whether it came."""
         if self._child is None:

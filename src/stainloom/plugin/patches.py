@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping
 from typing import Any
 
@@ -12,6 +11,7 @@ from qtpy.QtWidgets import QComboBox, QHBoxLayout, QPushButton, QVBoxLayout
 
 from stainloom.jobs import contact_sheet, patchsets
 from stainloom.jobs.patchsets import PatchSetState
+from stainloom.jobs.survey import StudyState
 from stainloom.patches.select import LACKS_STAIN, OFF_SLIDE, OFF_TISSUE, TOO_LITTLE_LESION, TOO_SMALL
 from stainloom.plugin.charts import BarChart, BarRow
 from stainloom.plugin.contact import ContactSheetView
@@ -71,6 +71,7 @@ class PatchesPanel(Panel):
         rows.addLayout(buttons)
         self._job: Job | None = None
         self._key: Any = None
+        self._exporting = False
         self._seed = 0
         self.found: tuple[PatchSetState, ...] = ()
         self._state: Any = None
@@ -100,8 +101,8 @@ class PatchesPanel(Panel):
                 self._listed.ask(lambda: patchsets(state.path))
             else:
                 self._take_sets(())
-        key = None if self.plan.missing or self.form.problem else (self._command(), state)
-        if key == self._key:
+        key = None if self.plan.missing or self.form.problem else (self._command(), *_cut_from(state))
+        if key == self._key or self._exporting:
             return
         self._key = key
         self._stop()
@@ -121,11 +122,14 @@ class PatchesPanel(Panel):
 
     def follow(self, job: Job) -> None:
         """The machine is for the export now."""
+        self._exporting = True
+        if self._job is not None or self._wait.isActive():
+            self._key = None
         self._stop()
 
     def take(self, result: Result) -> None:
-        """The patch sets are others now; the window is told by the study's new state."""
-        self._key = None
+        """What was counted holds; what was not counted to its end is counted again."""
+        self._exporting = False
 
     def _painted(self, *_: Any) -> None:
         """What was counted is older than the paint."""
@@ -137,12 +141,11 @@ class PatchesPanel(Panel):
         return (*self.plan.words, *options(self.form.changes()), "--preview", "--workers", "1")
 
     def _start(self) -> None:
-        if self.form is None or self.plan.missing or self.form.problem or self.workspace.queue.current is not None:
+        if self.form is None or self.plan.missing or self.form.problem:
             return
         self.count.hide()
         self._stop()
         self.counted.setText("Counting what would be cut \N{HORIZONTAL ELLIPSIS}")
-        self._began = time.monotonic()
         job = self.workspace.run_aside(
             "Count the windows", list(self._command()), lambda result: self._end(job, result)
         )
@@ -245,6 +248,12 @@ class PatchesPanel(Panel):
         one = self.chosen()
         if one is not None and not QDesktopServices.openUrl(QUrl.fromLocalFile(str(one.path))):
             self.about.setText(f"{self.about.text()}\nNo program of this machine opens folders: {one.path}")
+
+
+def _cut_from(state: StudyState | None) -> list[Any]:
+    """What decides which windows are cut, as far as the study's state says it; paint tells of itself."""
+    cases = state.cases if state is not None else ()
+    return [(case.name, [(s.verdict, s.made_from, s.normalized) for s in case.stains]) for case in cases]
 
 
 def _counted(figures: Mapping[str, Any], before: str) -> str:

@@ -198,6 +198,7 @@ class TrainPanel(Panel):
         if self._job is job:
             self._job = None
             self._ask()
+            self._show_all()
 
     def _measured(self, row: dict[str, float]) -> None:
         if self.sender() is self._job:

@@ -160,7 +160,8 @@ class Workspace(QObject):
     def stop_looking(self) -> None:
         """End the jobs that only look: for a window that closes."""
         for job in self._aside:
-            job.kill()
+            job.abandon()
+        self._aside.clear()
 
     def run(self, title: str, words: list[str], ended: Callable[[Result], Any]) -> Job:
         """Ask for a job; it starts when those before it have ended, and the study is looked at anew after it."""
