@@ -10,7 +10,7 @@ import pytest
 
 SOURCE = Path(__file__).parents[1] / "src" / "stainloom"
 
-GROUND = ("", "errors", "progress", "geometry", "tissue", "settings", "workers")
+GROUND = ("", "errors", "progress", "geometry", "tissue", "settings", "wording", "workers")
 ROOMS = ("io", "register", "labels", "stain", "patches", "model", "report", "sample")
 FACES = ("cli", "plugin")
 FLOORS = {

@@ -12,7 +12,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -42,6 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     face = _Lines() if given.json else _Terminal()
     control = Control(listen=given.control)
     signal.signal(signal.SIGTERM, lambda number, frame: control.cancel())
+    given.tell_figures = face.figures
     face.start(given.title)
     try:
         outcome = given.run(given, control.watch(face.progress, pauses=given.pauses), control)
@@ -158,6 +159,9 @@ class _Lines:
             self._last = now
             self._write("progress", done=done, total=total, what=what, slide=slide or None)
 
+    def figures(self, figures: Mapping[str, Any]) -> None:
+        self._write("figures", **figures)
+
     def warning(self, text: str) -> None:
         self._write("warning", text=text)
 
@@ -200,6 +204,9 @@ class _Terminal:
             self._bar.set_description_str(f"{slide}: {what}" if slide else what, refresh=False)
             self._bar.n = min(1.0, done / total) if total > 0 else 1.0
             self._bar.refresh()
+
+    def figures(self, figures: Mapping[str, Any]) -> None:
+        """The bar says what matters of them."""
 
     def warning(self, text: str) -> None:
         print(f"Check: {text}", file=sys.stderr)
@@ -304,6 +311,7 @@ def _parser() -> argparse.ArgumentParser:
     export = _study_job(commands, "export", "Cut aligned patches of all stains, and split them by patient.", _export)
     _cases(export)
     _workers(export)
+    export.add_argument("--preview", action="store_true", help="say what would be cut, and write nothing")
     _options(export, jobs.settings_of("export"))
     train = _study_job(commands, "train", "Train the network that weighs the stains.", _train)
     train.set_defaults(pauses=False)
@@ -532,6 +540,8 @@ def _normalize(given: argparse.Namespace, progress: Progress, control: Control) 
 
 
 def _export(given: argparse.Namespace, progress: Progress, control: Control) -> jobs.Outcome:
+    if given.preview:
+        return jobs.preview(given.study, _settings(given), cases=given.cases, workers=given.workers, progress=progress)
     return jobs.export(given.study, _settings(given), cases=given.cases, workers=given.workers, progress=progress)
 
 
@@ -542,6 +552,7 @@ def _train(given: argparse.Namespace, progress: Progress, control: Control) -> j
         settings,
         patchset=given.patchset,
         resume=given.resume,
+        on_epoch=given.tell_figures,
         control=control.state,
         progress=progress,
     )

@@ -18,7 +18,7 @@ import zarr
 from stainloom.case.lesions import LESIONS
 from stainloom.errors import PatchError
 from stainloom.geometry import Pixels
-from stainloom.io import patchwriter
+from stainloom.io import patchformat, patchwriter
 from stainloom.io.patchset import PatchSetWriter, open_patchset
 from stainloom.progress import Cancelled
 
@@ -73,7 +73,7 @@ def fill(each: PatchSetWriter, backwards: bool = False) -> None:
 
 @pytest.fixture(params=[1, 1 << 20], ids=["many chunks", "one chunk"])
 def root(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setattr(patchwriter, "_CHUNK_BYTES", request.param)
+    monkeypatch.setattr(patchformat, "CHUNK_BYTES", request.param)
     monkeypatch.setattr(patchwriter, "_OPEN_FILES", 2)
     return tmp_path / "patchsets"
 
@@ -238,7 +238,7 @@ def test_a_disk_that_fills_up_while_writing(
     written: Path, monkeypatch: pytest.MonkeyPatch, code: int, says: str
 ) -> None:
     before = content(written)
-    monkeypatch.setattr(patchwriter, "_CHUNK_BYTES", 1 << 20)
+    monkeypatch.setattr(patchformat, "CHUNK_BYTES", 1 << 20)
     opened = open
     monkeypatch.setattr(patchwriter, "open", lambda *a, **k: Full(opened(*a, **k), code), raising=False)
     with pytest.raises(PatchError, match=says), writer(written.parent) as each:

@@ -104,3 +104,16 @@ def test_patches_ask_for_paint_then_for_alignment():
 def test_training_asks_for_patches():
     assert PLANS["Train"](workspace(case("S01", *GOOD)), True).remedy == "Patches"
     assert "abc" in PLANS["Train"](workspace(case("S01", *GOOD), patchsets=("abc",)), True).state
+
+
+def test_one_case_alone_is_normalized_only_to_the_look_of_others():
+    def coloured(name: str, done: bool) -> CaseState:
+        stains = tuple(StainState(stain, "good", normalized=done) for stain in NAMES)
+        return CaseState(name, name, stains)
+
+    first = PLANS["Colour"](workspace(coloured("S01", False), coloured("S02", False)), False)
+    assert first.missing.startswith("Normalize all cases first")
+    alone = PLANS["Colour"](workspace(coloured("S01", True), coloured("S02", False)), False)
+    assert alone.missing  # what it would be brought to is its own look
+    plan = PLANS["Colour"](workspace(coloured("S01", False), coloured("S02", True)), False)
+    assert (plan.run, plan.words) == ("Normalize 1 case", ("normalize", "study", "--case", "S01"))

@@ -112,3 +112,23 @@ def test_only_changes_become_words_of_the_command_line(form):
     assert options(form.changes()) == ["--rounds", "2", "--no-gentle", "--way", "down", "--names", "HE", "VG"]
     form.reset()
     assert options(form.changes()) == []
+
+
+def test_names_are_ticked_once_they_are_known(form):
+    form.offer("names", ())
+    assert form.settings().names is None
+    form.rows["names"].editor.setText("a")
+    form.reset()
+    form.offer("names", ("a", "b", "c"))
+    assert form.settings().names is None
+    boxes = form.rows["names"].editor.boxes
+    boxes["b"].setChecked(False)
+    assert (form.settings().names, options(form.changes())) == (("a", "c"), ["--names", "a", "c"])
+    form.offer("names", ("a", "b"))
+    assert form.settings().names == ("a",)
+    form.rows["names"].editor.boxes["a"].setChecked(False)
+    assert "Tick at least one" in form.problem
+    form.reset()
+    assert form.changes() == {}
+    form.put({"names": ("b",)})
+    assert form.settings().names == ("b",)

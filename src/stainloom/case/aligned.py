@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +12,9 @@ from numpy.typing import NDArray
 from stainloom.case.resample import resample_image, source_places
 from stainloom.case.warp import Warp
 from stainloom.geometry import Box, Pixels, Pyramid, Scale, as_scale, size_um
+
+Look = Literal["scanned", "normalized"]
+"""Colours as they were scanned, or brought to the study's look of the stain where that was done."""
 
 
 @dataclass(frozen=True)
@@ -34,10 +38,10 @@ class AlignedStain:
     warp: Warp | None = None
     colour: Callable[[Pixels], Pixels] | None = None
 
-    def read(self, box: Box, um_per_px: float | Scale) -> Pixels:
+    def read(self, box: Box, um_per_px: float | Scale, look: Look = "normalized") -> Pixels:
         """A box of the reference grid, (rows, cols, 3) uint8; white where the section says nothing."""
         picture = resample_image(self.pyramid, self.warp, box, um_per_px)
-        return picture if self.colour is None else self.colour(picture)
+        return picture if self.colour is None or look == "scanned" else self.colour(picture)
 
     def inside(self, box: Box, um_per_px: float | Scale) -> NDArray[np.bool_]:
         """Which pixels of a box of the reference grid lie on this slide, (rows, cols)."""

@@ -228,6 +228,15 @@ def process_alive(process: int) -> bool:
     return True
 
 
+def free_bytes(path: Path) -> int | None:
+    """How much room is left where a path lies or would lie; None where nobody can say."""
+    there = next((folder for folder in (path, *path.parents) if folder.exists()), path)
+    try:
+        return shutil.disk_usage(there).free
+    except OSError:
+        return None
+
+
 def _sync_tree(folder: Path) -> None:
     files = [path for path in sorted(folder.rglob("*")) if path.is_file()]
     if len(files) > _FSYNC_ONE_BY_ONE and hasattr(os, "sync"):

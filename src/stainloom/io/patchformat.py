@@ -15,6 +15,7 @@ from stainloom.errors import PatchError
 from stainloom.progress import Progress
 
 VERSION = 1
+CHUNK_BYTES = 16 << 20
 SETS = ("train", "validation", "test", "left out")
 
 SCHEMA = pa.schema(
@@ -40,6 +41,17 @@ SCHEMA = pa.schema(
 def chunk_path(array: Path, chunk: int) -> Path:
     """The file of a chunk of samples."""
     return array / "c" / str(chunk) / "0" / "0" / "0" / "0"
+
+
+def samples_a_chunk(stains: int, size: int, turns: int) -> int:
+    """How many samples a chunk file holds: whole windows with all their turns, about 16 MiB."""
+    return turns * max(1, CHUNK_BYTES // (turns * stains * size * size * 3))
+
+
+def bytes_on_disk(windows: int, stains: int, size: int, turns: int) -> int:
+    """How much room the pixels of so many windows take: whole chunks."""
+    chunk = samples_a_chunk(stains, size, turns)
+    return -(-windows * turns // chunk) * chunk * stains * size * size * 3
 
 
 def zarr_json(samples: int, stains: int, size: int, chunk: int) -> dict[str, Any]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -168,6 +170,16 @@ def open_patchset(path: Path) -> PatchSet:
         newer version.
     """
     folder = Path(path)
+    about, split = read_about(folder)
+    with _as_written(folder):
+        chunk = _checked_array(folder, about)
+        rows = _read_manifest(folder, int(about["samples"]), len(about["stains"]), str(about["rows_sha256"]))
+        return PatchSet(folder, about, split, rows, chunk)
+
+
+def read_about(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The contents of `patchset.json` and `split.json` alone: for lists. Errors as with `open_patchset`."""
+    folder = Path(path)
     about = read_json(_plain_file(folder, "patchset.json"), error_type=PatchError)
     if about.get("version") != VERSION:
         raise PatchError(
@@ -178,14 +190,78 @@ def open_patchset(path: Path) -> PatchSet:
             next="update Stainloom, or export the patches again",
         )
     split = read_json(_plain_file(folder, "split.json"), error_type=PatchError)
-    try:
+    with _as_written(folder):
         if content_id(about, split) != about["id"]:
             raise ValueError("its settings or its split were altered")
-        samples, stains, size = int(about["samples"]), len(about["stains"]), int(about["settings"]["size_px"])
-        turns = about["settings"]["turns"]
-        chunk = _checked_array(folder, samples, stains, size, len(turns))
-        rows = _read_manifest(folder, samples, stains, str(about["rows_sha256"]))
-        return PatchSet(folder, about, split, rows, chunk)
+    return about, split
+
+
+@dataclass(frozen=True)
+class MadeFrom:
+    """Ids of what the patches of a case were cut from; stains by name, without one where there was none."""
+
+    labels: str
+    warps: dict[str, str]
+    normalizations: dict[str, str]
+
+
+def read_made_from(path: Path) -> dict[str, MadeFrom]:
+    """What a patch set was cut from, by case: from the first row of each."""
+    about, _ = read_about(path)
+    stains = about["stains"]
+    with _as_written(Path(path)):
+        cases = _columns(path, ["case"])["case"].combine_chunks().dictionary_encode()
+        _, first = np.unique(cases.indices.to_numpy(), return_index=True)
+        columns = ["case", "labels_id", "warp_ids", "normalization_ids"]
+        rows = _columns(path, columns).take(pa.array(np.sort(first))).to_pylist()
+    return {
+        row["case"]: MadeFrom(row["labels_id"], *(_named(stains, row[name]) for name in columns[2:])) for row in rows
+    }
+
+
+def _named(stains: Sequence[str], ids: Sequence[str]) -> dict[str, str]:
+    return {stain: id for stain, id in zip(stains, ids, strict=True) if id}
+
+
+@dataclass(frozen=True, eq=False)
+class Drawn:
+    """A patch that was drawn: its case, the set it is in, its pixels (stains, size, size, 3), and which stains are there."""
+
+    case: str
+    set: str
+    pixels: Pixels
+    present: tuple[bool, ...]
+
+
+def draw_patches(path: Path, seed: int) -> dict[int, Drawn]:
+    """One patch of each class, drawn at random among the originals; by class id, without classes that have none."""
+    about, _ = read_about(path)
+    with _as_written(Path(path)):
+        chunk = _checked_array(Path(path), about)
+        rows = _columns(path, ["class_id", "turn", "case", "set", "present"])
+        class_ids, turns = rows["class_id"].to_numpy(), rows["turn"].to_numpy()
+        size, stains = int(about["settings"]["size_px"]), len(about["stains"])
+        rng = np.random.default_rng(seed)
+        drawn = {}
+        for class_id in np.unique(class_ids).tolist():
+            sample = int(rng.choice(np.flatnonzero((class_ids == class_id) & (turns == 0))))
+            shape = (chunk, stains, size, size, 3)
+            pixels = np.memmap(chunk_path(Path(path) / "patches", sample // chunk), np.uint8, "r", shape=shape)
+            case, its_set, present = (rows[name][sample].as_py() for name in ("case", "set", "present"))
+            drawn[class_id] = Drawn(case, its_set, np.array(pixels[sample % chunk]), tuple(present))
+    return drawn
+
+
+def _columns(path: Path, names: list[str]) -> pa.Table:
+    file = _plain_file(Path(path), "manifest.parquet")
+    return pq.read_table(file, columns=names, memory_map=False, use_threads=False)
+
+
+@contextmanager
+def _as_written(folder: Path) -> Iterator[None]:
+    """What a file of a patch set should not say is an error in the user's words."""
+    try:
+        yield
     except (KeyError, TypeError, ValueError, IndexError, OverflowError, pa.ArrowException, OSError) as error:
         raise _broken(folder, "a patch set as Stainloom wrote it", str(error)[:300]) from error
 
@@ -208,8 +284,10 @@ def _plain_file(folder: Path, name: str) -> Path:
     return path
 
 
-def _checked_array(folder: Path, samples: int, stains: int, size: int, turns: int) -> int:
+def _checked_array(folder: Path, about: dict[str, Any]) -> int:
     """Samples a chunk, after sizes and codecs have been compared with what the writer writes."""
+    samples, stains, size = int(about["samples"]), len(about["stains"]), int(about["settings"]["size_px"])
+    turns = len(about["settings"]["turns"])
     found = read_json(_plain_file(folder, "patches/zarr.json"), error_type=PatchError)
     chunk = int(found["chunk_grid"]["configuration"]["chunk_shape"][0])
     bounds = ((samples, _SAMPLES_MOST), (stains, _STAINS_MOST), (size, _SIZE_MOST_PX), (turns, _TURNS_MOST))

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from stainloom.case.lesions import LesionClass
 from stainloom.errors import PatchError
 from stainloom.geometry import Pixels
-from stainloom.io.files import disk_errors, new_folder, process_alive, write_json
+from stainloom.io.files import disk_errors, free_bytes, new_folder, process_alive, write_json
 from stainloom.io.patchformat import (
     SCHEMA,
     SETS,
@@ -32,12 +32,12 @@ from stainloom.io.patchformat import (
     content_id,
     patches_sha256,
     rows_sha256,
+    samples_a_chunk,
     write_manifest,
     zarr_json,
 )
 from stainloom.progress import Progress, silent
 
-_CHUNK_BYTES = 16 << 20
 _OPEN_FILES = 16
 
 
@@ -112,8 +112,7 @@ class PatchSetWriter:
         self._simulated = simulated
         self._size, self._turns = int(settings["size_px"]), tuple(int(t) for t in settings["turns"])
         self._sample_bytes = len(self._stains) * self._size * self._size * 3
-        row_bytes = self._sample_bytes * len(self._turns)
-        self._chunk = len(self._turns) * max(1, _CHUNK_BYTES // row_bytes)
+        self._chunk = samples_a_chunk(len(self._stains), self._size, len(self._turns))
         self._cases: list[_CaseRows] = []
         self._left_out: dict[str, dict[str, int]] = {}
         self._windows = 0
@@ -353,11 +352,8 @@ class PatchSetWriter:
 
 
 def _check_room(root: Path, needed: int) -> None:
-    try:
-        free = shutil.disk_usage(root).free
-    except OSError:
-        return
-    if free < needed:
+    free = free_bytes(root)
+    if free is not None and free < needed:
         raise _no_room(root, needed, f"{free / 2**20:.0f} MiB are free")
 
 

@@ -10,6 +10,7 @@ import re
 import secrets
 import shutil
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
@@ -24,7 +25,7 @@ from safetensors.numpy import load_file, save_file
 from stainloom import __version__
 from stainloom.case.lesions import LesionClass
 from stainloom.case.run import Run, TrainState
-from stainloom.errors import ModelError
+from stainloom.errors import ModelError, StainloomError
 from stainloom.io.files import confine, disk_errors, new_folder, read_json, safe_name, write_json
 from stainloom.io.protocol import CLASSES_MOST, STAINS_MOST, Record, Word, checked
 from stainloom.io.records import refuse_newer
@@ -149,8 +150,15 @@ def _run_content(run: Run, name: str, made: datetime, weights: FileRecord) -> di
     }
 
 
-def load_run(folder: Path) -> Run:
+def load_run(folder: Path, *, weights: bool = True) -> Run:
     """Read a run.
+
+    Parameters
+    ----------
+    folder
+        Its folder.
+    weights
+        Whether they are read; without them the run says what it is and how good, and cannot be applied.
 
     Raises
     ------
@@ -166,6 +174,8 @@ def load_run(folder: Path) -> Run:
     content = read_json(path, error_type=ModelError)
     refuse_newer(content, path)
     record = checked(RunRecord, content, path)
+    if not weights:
+        _check_size(confine(folder, _WEIGHTS), record.weights, _WEIGHTS_BYTES_MOST)
     mean, std = _table(record.mean, record, path), _table(record.std, record, path)
     if mean.shape != std.shape or mean.shape[1] not in (1, 3) or not np.all(std > 0):
         raise _contradicts(path, f"mean of {mean.shape} and spread of {std.shape} values, spreads above 0")
@@ -181,7 +191,7 @@ def load_run(folder: Path) -> Run:
         um_per_px=record.um_per_px,
         mean=mean,
         std=std,
-        weights=_read_arrays(folder, _WEIGHTS, record.weights, _WEIGHTS_BYTES_MOST, {"F32"}),
+        weights=_read_arrays(folder, _WEIGHTS, record.weights, _WEIGHTS_BYTES_MOST, {"F32"}) if weights else {},
         outcome=record.outcome,
         figures=record.figures,
         history=_read_metrics(confine(folder, _METRICS)),
@@ -237,6 +247,21 @@ def load_state(folder: Path) -> TrainState | None:
     return TrainState(_read_arrays(folder, _STATE_ARRAYS, record.arrays, _STATE_BYTES_MOST, set(_KINDS)), record.facts)
 
 
+def list_states(parent: Path) -> dict[str, tuple[dict[str, Any], float]]:
+    """Trainings of which a state is kept: facts and time of the state, by key; unreadable ones have no facts."""
+    found: dict[str, tuple[dict[str, Any], float]] = {}
+    for path in sorted(parent.glob(f".training-*/{_STATE}")):
+        try:
+            content = read_json(path, error_type=ModelError)
+            refuse_newer(content, path)
+            facts = checked(StateRecord, content, path).facts
+        except StainloomError:
+            facts = {}
+        with suppress(FileNotFoundError):
+            found[path.parent.name.removeprefix(".training-")] = (facts, path.stat().st_mtime)
+    return found
+
+
 def drop_state(folder: Path) -> None:
     """Forget the state of a training that has ended."""
     if folder.is_dir():
@@ -259,10 +284,7 @@ def _read_arrays(folder: Path, file: str, facts: FileRecord, most: int, kinds: s
     """Arrays of a safetensors file whose size, header and hash are those that its JSON recorded."""
     path = confine(folder, file)
     with disk_errors(path, ModelError):
-        size = path.stat().st_size
-        if size != facts.bytes or size > most:
-            raise _altered(path, f"{facts.bytes} bytes, at most {most}", f"{size} bytes")
-        _check_header(path, size, kinds)
+        _check_header(path, _check_size(path, facts, most), kinds)
         found = _sha256(path)
         if found != facts.sha256:
             raise _altered(path, f"SHA-256 {facts.sha256}", found)
@@ -270,6 +292,14 @@ def _read_arrays(folder: Path, file: str, facts: FileRecord, most: int, kinds: s
             return dict(load_file(path))
         except Exception as error:  # safetensors raises a kind of its own that derives from Exception alone
             raise _altered(path, "a safetensors file", str(error)) from error
+
+
+def _check_size(path: Path, facts: FileRecord, most: int) -> int:
+    with disk_errors(path, ModelError):
+        size = path.stat().st_size
+    if size != facts.bytes or size > most:
+        raise _altered(path, f"{facts.bytes} bytes, at most {most}", f"{size} bytes")
+    return size
 
 
 def _altered(path: Path, expected: str, found: str) -> ModelError:

@@ -9,10 +9,13 @@ from stainloom.jobs.aligning import keep_laid, laid, lay, register
 from stainloom.jobs.colours import normalize
 from stainloom.jobs.exporting import export
 from stainloom.jobs.intake import drop_table, find_faults, look_at_slides, write_table
+from stainloom.jobs.looks import stain_look
 from stainloom.jobs.outcome import Outcome
 from stainloom.jobs.paint import Carrying, Paint
 from stainloom.jobs.painting import export_annotations, import_annotations, transfer
+from stainloom.jobs.patchsets import contact_sheet, patchsets
 from stainloom.jobs.predicting import predict
+from stainloom.jobs.previewing import preview
 from stainloom.jobs.reporting import report
 from stainloom.jobs.simulating import simulate
 from stainloom.jobs.studies import (
@@ -30,15 +33,17 @@ from stainloom.jobs.studies import (
 )
 from stainloom.jobs.survey import survey
 from stainloom.jobs.thumbnails import thumbnail
+from stainloom.jobs.trained import stop_training, trained
 from stainloom.jobs.training import held_out_cases, train
 from stainloom.jobs.viewing import open_view
 
 __all__ = [
-    "Carrying", "Outcome", "Paint", "add_case", "check_case", "check_study", "drop_table", "export",
-    "export_annotations", "find_faults", "held_out_cases", "import_annotations", "import_landmarks", "keep_laid",
-    "laid", "lay", "leave_out", "look_at_slides", "new_study", "normalize", "open_view", "pack", "predict",
-    "register", "relocate", "remove_case", "replace_slide", "report", "settings_of", "show_study", "simulate",
-    "survey", "thumbnail", "train", "transfer", "write_table",
+    "Carrying", "Outcome", "Paint", "add_case", "check_case", "check_study", "contact_sheet", "drop_table",
+    "export", "export_annotations", "find_faults", "held_out_cases", "import_annotations", "import_landmarks",
+    "keep_laid", "laid", "lay", "leave_out", "look_at_slides", "new_study", "normalize", "open_view", "pack",
+    "patchsets", "predict", "preview", "register", "relocate", "remove_case", "replace_slide", "report",
+    "settings_of", "show_study", "simulate", "stain_look", "stop_training", "survey", "thumbnail", "train",
+    "trained", "transfer", "write_table",
 ]  # fmt: skip
 
 

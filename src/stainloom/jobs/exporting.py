@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -30,7 +31,9 @@ from stainloom.settings import as_json
 from stainloom.workers import over
 
 if TYPE_CHECKING:
-    from stainloom.patches.select import PatchSettings
+    from stainloom.case.aligned import AlignedCase
+    from stainloom.io.snapshot import Labels
+    from stainloom.patches.select import PatchSettings, Selection
 
 
 @dataclass(frozen=True)
@@ -64,7 +67,15 @@ def export(
 
     folder = StudyFolder.open(study)
     chosen = settings or PatchSettings()
-    tasks, problems = _tasks(folder, chosen, cases)
+    tasks, problems = painted_cases(folder, chosen, cases)
+    for task in list(tasks):
+        try:
+            take_snapshot(folder, folder.case(task.case))
+        except StainloomError as error:
+            tasks.remove(task)
+            problems.append(error)
+    if not tasks:
+        raise problems[0]
     warnings: list[str] = []
     windows: list[Any] = []
     by_patient: dict[str, dict[int, int]] = {}
@@ -98,7 +109,7 @@ def export(
         if problems and not windows:
             raise problems[0]
         try:
-            split, figures, said = _split(folder, windows, by_patient, chosen, one_patient)
+            split, figures, said = split_windows(folder, windows, by_patient, chosen, one_patient)
         except PatchError as error:
             if not problems:
                 raise
@@ -125,10 +136,10 @@ def export(
     )
 
 
-def _tasks(
+def painted_cases(
     folder: StudyFolder, settings: PatchSettings, cases: Sequence[str]
 ) -> tuple[list[SlideTask], list[StainloomError]]:
-    """A task for each case that is painted, and why the others have none; raises where no case is left."""
+    """A task for each case whose colours go with the others', and why the rest have none; raises where none is left."""
     tasks: list[SlideTask] = []
     problems: list[StainloomError] = []
     selected = chosen_cases(folder, cases)
@@ -144,7 +155,6 @@ def _tasks(
                     found=f"colours as scanned in {', '.join(raw[case.name])}",
                     next="run `stainloom normalize`",
                 )
-            take_snapshot(folder, case)
             tasks.append(SlideTask(folder.path, case.name, "", settings))
         except StainloomError as error:
             problems.append(error)
@@ -157,7 +167,7 @@ def _has_normalized(folder: StudyFolder, case: Case) -> bool:
     return any(folder.normalization(case.name, stain) is not None for stain in case.slides)
 
 
-def _split(
+def split_windows(
     folder: StudyFolder,
     windows: Sequence[Any],
     by_patient: Mapping[str, Mapping[int, int]],
@@ -181,6 +191,26 @@ def _split(
     return split, figures, said
 
 
+@contextmanager
+def selected_windows(
+    folder: StudyFolder, case: Case, labels: Labels, settings: PatchSettings, progress: Progress
+) -> Iterator[tuple[AlignedCase, Selection]]:
+    """A case opened, and its windows; errors inside name the case."""
+    from stainloom.patches.select import select_windows
+
+    aligned, opened = open_aligned(folder, case, TileCache(CACHE_BYTES))
+    ids = [lesion.id for lesion in folder.study.classes]
+    try:
+        yield aligned, select_windows(labels.raster, labels.um_per_px, aligned, ids, settings, progress=progress)
+    except PatchError as error:
+        raise PatchError(
+            f"case {case.name}: {error.what}", expected=error.expected, found=error.found, next=error.next
+        ) from error
+    finally:
+        for slide in opened:
+            slide.close()
+
+
 def _totals(by_patient: Mapping[str, Mapping[int, int]], folder: StudyFolder) -> dict[str, int]:
     return {
         lesion.short: sum(counts.get(lesion.id, 0) for counts in by_patient.values()) for lesion in folder.study.classes
@@ -189,28 +219,15 @@ def _totals(by_patient: Mapping[str, Mapping[int, int]], folder: StudyFolder) ->
 
 def _cut_case(task: SlideTask, progress: Progress) -> _Cut:
     from stainloom.patches.cut import cut_patches
-    from stainloom.patches.select import select_windows
 
     folder = StudyFolder.open(task.study)
     case = folder.case(task.case)
     labels = read_snapshot(folder, case)
-    aligned, opened = open_aligned(folder, case, TileCache(CACHE_BYTES))
-    try:
-        ids = [lesion.id for lesion in folder.study.classes]
-        selection = select_windows(
-            labels.raster, labels.um_per_px, aligned, ids, task.settings, progress=part(progress, 0, 0.2)
-        )
+    with selected_windows(folder, case, labels, task.settings, part(progress, 0, 0.2)) as (aligned, selection):
         blocks = [
             (block.windows, block.patches)
             for block in cut_patches(aligned, selection.windows, task.settings, progress=part(progress, 0.2, 1))
         ]
-    except PatchError as error:
-        raise PatchError(
-            f"case {case.name}: {error.what}", expected=error.expected, found=error.found, next=error.next
-        ) from error
-    finally:
-        for slide in opened:
-            slide.close()
     used = [stain for stain in aligned.stains if stain is not None]
     return _Cut(
         selection.windows,

@@ -202,6 +202,20 @@ def take_snapshot(folder: StudyFolder, case: Case) -> Labels:
     return read_snapshot(folder, case)
 
 
+def look_at_labels(folder: StudyFolder, case: Case) -> Labels:
+    """The labels of a case for what only looks: nobody is held up, nothing is written.
+
+    While a window holds the case, they are as that window last handed them to a job.
+    """
+    if folder.holder(case.name) is not None and folder.snapshot_path(case.name).exists():
+        return read_snapshot(folder, case)
+    store = open_store(folder, case, read_only=True)
+    try:
+        return store.labels()
+    finally:
+        store.close()
+
+
 def is_stale(folder: StudyFolder, case: Case, stain: str, labels_id: str | None) -> bool:
     """Whether the labels carried to a stain are older than its alignment or, where its id is given, than the paint."""
     ids = folder.carried_ids(case.name, stain)

@@ -13,9 +13,9 @@ from stainloom.case.case import Case
 from stainloom.case.view import USABLE, Verdict
 from stainloom.errors import StainloomError
 from stainloom.io.casefile import StudyFolder
-from stainloom.io.files import read_json
 from stainloom.io.snapshot import holds_paint
 from stainloom.jobs.opening import colour_of, is_stale, needs_aligning, patchsets_by_age, replaced, verdict_of
+from stainloom.jobs.patchsets import PatchSetState, patchset_state
 from stainloom.jobs.seen import Seen
 
 _QUICK_CASES, _QUICK_S = 5, 0.05
@@ -136,6 +136,10 @@ class StudyState:
         Ids, oldest first.
     simulated
         Whether its slides were made by the program.
+    stains
+        Names, in the study's order.
+    latest
+        The latest patch set, or None.
     """
 
     path: Path
@@ -143,6 +147,8 @@ class StudyState:
     patchsets: tuple[str, ...]
     runs: tuple[str, ...]
     simulated: bool
+    stains: tuple[str, ...] = ()
+    latest: PatchSetState | None = None
 
     def case(self, name: str) -> CaseState:
         """A case by name; `KeyError` where the study has none."""
@@ -166,7 +172,9 @@ def survey(study: Path, *, quick: bool = False, most: int | None = None) -> Stud
         Look at this many cases that were never looked at or changed since; again with the same goes on where it stopped.
     """
     folder = StudyFolder.open(study)
-    exported = _exported(folder)
+    names = patchsets_by_age(folder)
+    latest = patchset_state(folder, names[-1]) if names else None
+    exported = {patient for found in latest.patients.values() for patient in found} if latest is not None else set()
     until = time.monotonic() + _QUICK_S if quick else math.inf
     stop = math.inf if most is None else _SEEN.read_anew + most
     cases = []
@@ -176,19 +184,12 @@ def survey(study: Path, *, quick: bool = False, most: int | None = None) -> Stud
             cases.append(replace(case, exported=case.patient in exported))
         else:
             cases.append(CaseState(name, "", looked=False))
-    return StudyState(folder.path, tuple(cases), patchsets_by_age(folder), folder.runs(), folder.study.simulated)
+    return StudyState(
+        folder.path, tuple(cases), names, folder.runs(), folder.study.simulated, folder.study.stain_names, latest
+    )
 
 
 _SEEN: Seen[CaseState] = Seen()
-
-
-def _exported(folder: StudyFolder) -> set[str]:
-    """Patients of the latest patch set."""
-    names = patchsets_by_age(folder)
-    if not names:
-        return set()
-    patients = read_json(folder.patchset_path(names[-1]) / "split.json").get("patients")
-    return set(patients) if isinstance(patients, dict) else set()
 
 
 def _case(folder: StudyFolder, name: str, exported: set[str]) -> CaseState:

@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 
-from stainloom.case.aligned import AlignedStain
+from stainloom.case.aligned import AlignedStain, Look
 from stainloom.case.case import Case
 from stainloom.errors import CaseError
 from stainloom.geometry import Pixels, size_at, whole
 from stainloom.io.casefile import StudyFolder
 from stainloom.io.tiles import TileCache
 from stainloom.jobs.opening import colour_of, open_stain
-
-Look = Literal["scanned", "normalized"]
 
 _CELLS = 6
 _CACHE_BYTES = 64 * 2**20
@@ -76,6 +73,5 @@ def _small(folder: StudyFolder, case: Case, stain: str, frame: str, px: int, loo
     scale = max(size) / px
     warp = None if stain == frame else folder.current_warp(case.name, stain)
     with open_stain(folder, case, stain, cache) as slide:
-        colour = colour_of(folder, case, stain) if look == "normalized" else None
-        drawn = AlignedStain(stain, slide, None if warp is None else warp[0], colour)
-        return drawn.read(whole(size_at(size, (scale, scale))), scale)
+        drawn = AlignedStain(stain, slide, None if warp is None else warp[0], colour_of(folder, case, stain))
+        return drawn.read(whole(size_at(size, (scale, scale))), scale, look)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -15,6 +15,7 @@ from stainloom.jobs.opening import patchsets_by_age
 from stainloom.jobs.outcome import Outcome
 from stainloom.progress import Progress, part, silent
 from stainloom.settings import as_json
+from stainloom.wording import many
 
 if TYPE_CHECKING:
     from stainloom.model.settings import TrainSettings
@@ -24,25 +25,35 @@ def _go() -> Literal["go"]:
     return "go"
 
 
+def _nobody(_: Mapping[str, float]) -> None:
+    return None
+
+
 def train(
     study: Path,
     settings: TrainSettings | None = None,
     *,
     patchset: str | None = None,
     resume: bool = False,
+    on_epoch: Callable[[Mapping[str, float]], None] = _nobody,
     control: Callable[[], Literal["go", "pause", "cancel"]] = _go,
     progress: Progress = silent,
 ) -> Outcome:
-    """Train the network that weighs the stains, on the latest patch set unless another is named."""
+    """Train the network that weighs the stains, on the latest patch set unless another is named.
+
+    `on_epoch` gets each line of metrics, of a training that goes on those before too.
+    """
     from stainloom.io.patchset import open_patchset
     from stainloom.io.runs import drop_state, load_state, save_run, save_state
+    from stainloom.io.trainings import under_way
     from stainloom.model.settings import TrainSettings
     from stainloom.model.train import train as train_network
 
     folder = StudyFolder.open(study)
     chosen = settings or TrainSettings()
     patches = open_patchset(folder.patchset_path(patchset or latest_patchset(folder)))
-    place = folder.path / "runs" / f".training-{_hash(patches.id, chosen)}"
+    key = training_key(patches.id, chosen)
+    place = folder.path / "runs" / f".training-{key}"
     state = load_state(place) if resume else None
     if resume and state is None:
         raise ModelError(
@@ -51,14 +62,27 @@ def train(
             found=_interrupted(folder),
             next="start it without --resume",
         )
-    result = train_network(
-        patches,
-        chosen,
-        state=state,
-        save_state=lambda kept: save_state(place, kept),
-        control=control,
-        progress=part(progress, 0, 0.97),
-    )
+    with under_way(place.parent, key, patches.id, chosen.stains or patches.stain_names) as told:
+
+        def tell(row: Mapping[str, float]) -> None:
+            told.add(row)
+            on_epoch(row)
+
+        def both(done: float, total: float, what: str, slide: str = "") -> None:
+            told.tell(done, total, what)
+            progress(done, total, what, slide)
+
+        for row in [] if state is None else state.facts.get("history", []):
+            tell(row)
+        result = train_network(
+            patches,
+            chosen,
+            state=state,
+            save_state=lambda kept: save_state(place, kept),
+            on_epoch=lambda figures: tell(asdict(figures)),
+            control=lambda: "cancel" if told.stop_asked else control(),
+            progress=part(both, 0, 0.97),
+        )
     run = result.run(
         um_per_px=patches.um_per_px,
         patchset=patches.id,
@@ -88,13 +112,9 @@ def train(
             else "held-out patients"
         )
         said += f"; on {where} {test['accuracy']:.1%} right, {test['balanced_accuracy']:.1%} balanced over classes"
-        said += f" ({_many(test['samples'], 'window')} of {_many(len(test['patients']), 'patient')}; "
+        said += f" ({many(test['samples'], 'window')} of {many(len(test['patients']), 'patient')}; "
         said += f"guessing the largest class: {test['chance']:.1%})"
     return Outcome((f"runs/{id}",), {"run": id, **run.figures}, said)
-
-
-def _many(count: int, one: str) -> str:
-    return f"{count} {one}" if count == 1 else f"{count} {one}s"
 
 
 def _interrupted(folder: StudyFolder) -> str:
@@ -102,7 +122,7 @@ def _interrupted(folder: StudyFolder) -> str:
     return f"{count} interrupted with other patches or settings" if count else "none"
 
 
-def _hash(patchset: str, settings: TrainSettings) -> str:
+def training_key(patchset: str, settings: TrainSettings) -> str:
     """Which training it is: what may change when it goes on is left out."""
     import hashlib
     import json
@@ -133,7 +153,7 @@ def held_out_cases(study: Path) -> tuple[str, ...]:
 
 def _test_figures(run: Any, patches: Any) -> dict[str, Any]:
     """Accuracy on the test patients; empty where the set holds none."""
-    from stainloom.model.metrics import accuracy, balanced_accuracy, confusion
+    from stainloom.model.metrics import accuracy, balanced_accuracy, confusion, interval
     from stainloom.model.predict import evaluate
 
     indices = patches.indices("test", augmented=False)
@@ -148,6 +168,7 @@ def _test_figures(run: Any, patches: Any) -> dict[str, Any]:
         "chance": float(matrix.sum(axis=1).max() / matrix.sum()),
         "patients": sorted(set(found.patients.tolist())),
         "accuracy": accuracy(matrix),
+        "accuracy_interval": list(interval(found.truth, found.predicted, found.patients, ids)),
         "balanced_accuracy": balanced_accuracy(matrix),
         "classes": ids.tolist(),
         "confusion": matrix.tolist(),

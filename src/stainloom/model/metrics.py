@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Ids = NDArray[Any]
+_RANGE = (0.025, 0.975)
 
 
 def confusion(truth: Ids, predicted: Ids, ids: Ids) -> NDArray[np.int64]:
@@ -147,20 +148,42 @@ def compare(
     ----------
     B. Efron, Annals of Statistics 7 (1979) 1-26, doi 10.1214/aos/1176344552.
     """
+    stacks = np.array([_by_patient(truth, guess, patients, ids) for guess in (first, second)])
+    value = figure(stacks[0].sum(axis=0)) - figure(stacks[1].sum(axis=0))
+    differences = np.empty(rounds)
+    for number, draw in enumerate(_draws(stacks.shape[1], rounds, seed)):
+        one, two = np.tensordot(draw, stacks, axes=(0, 1))
+        differences[number] = figure(one) - figure(two)
+    low, high = np.nanquantile(differences, _RANGE)
+    return Difference(value, float(low), float(high), rounds, stacks.shape[1])
+
+
+def interval(
+    truth: Ids,
+    predicted: Ids,
+    patients: NDArray[Any],
+    ids: Ids,
+    *,
+    figure: Callable[[NDArray[np.int64]], float] = accuracy,
+    rounds: int = 2000,
+    seed: int = 0,
+) -> tuple[float, float]:
+    """The 95 % interval of a figure over patients drawn with replacement; see `compare`."""
+    stack = _by_patient(truth, predicted, patients, ids)
+    drawn = [figure(np.tensordot(draw, stack, axes=(0, 0))) for draw in _draws(len(stack), rounds, seed)]
+    low, high = np.nanquantile(drawn, _RANGE)
+    return float(low), float(high)
+
+
+def _by_patient(truth: Ids, predicted: Ids, patients: NDArray[Any], ids: Ids) -> NDArray[np.int64]:
+    """A confusion matrix a patient."""
     names, owner = np.unique(patients, return_inverse=True)
     if len(names) == 0:
         raise ValueError("nothing to compare: no samples")
-    pairs = [
-        [confusion(np.asarray(truth)[owner == k], np.asarray(guess)[owner == k], ids) for k in range(len(names))]
-        for guess in (first, second)
-    ]
-    stacks = np.array(pairs)
-    value = figure(stacks[0].sum(axis=0)) - figure(stacks[1].sum(axis=0))
-    rng = np.random.default_rng(seed)
-    draws = rng.multinomial(len(names), np.full(len(names), 1 / len(names)), size=rounds)
-    differences = np.empty(rounds)
-    for number, draw in enumerate(draws):
-        one, two = np.tensordot(draw, stacks, axes=(0, 1))
-        differences[number] = figure(one) - figure(two)
-    low, high = np.nanquantile(differences, (0.025, 0.975))
-    return Difference(value, float(low), float(high), rounds, len(names))
+    whose = [owner == number for number in range(len(names))]
+    return np.array([confusion(np.asarray(truth)[own], np.asarray(predicted)[own], ids) for own in whose])
+
+
+def _draws(patients: int, rounds: int, seed: int) -> NDArray[np.int64]:
+    """How often each patient is drawn, in each round."""
+    return np.random.default_rng(seed).multinomial(patients, np.full(patients, 1 / patients), size=rounds)

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import math
-import platform
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from dataclasses import asdict
+from typing import Literal
 
 import numpy as np
 import torch
@@ -18,14 +16,15 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-import stainloom
 from stainloom.case.lesions import LesionClass
-from stainloom.case.run import Arrays, Outcome, Run, TrainState
+from stainloom.case.run import Outcome, TrainState
 from stainloom.errors import ModelError
 from stainloom.model.dataset import TRAIN, VALIDATION, Patches, Samples, drop_stains, fit_scaling
 from stainloom.model.fusion import StainNetwork
 from stainloom.model.metrics import accuracy, balanced_accuracy, confusion
-from stainloom.model.settings import MAY_CHANGE, TrainSettings, settings_from, thread_count
+from stainloom.model.settings import TrainSettings, settings_from, thread_count
+from stainloom.model.trained import EpochFigures, TrainResult
+from stainloom.model.trainstate import copied, resume, state_of
 from stainloom.progress import Cancelled, Progress, silent
 from stainloom.settings import as_json
 
@@ -38,113 +37,6 @@ _BETAS, _EPSILON = (0.9, 0.999), 1e-8
 _VALIDATION_BATCH = 256
 # Below the loss of the class mix by more than chance: three standard errors, and a hundredth of it.
 _ERRORS_LEAST, _GAIN_LEAST = 3.0, 0.01
-# Limits may be raised when a training is taken up again, and another thread count is no other training.
-
-
-@dataclass(frozen=True)
-class EpochFigures:
-    """One line of metrics.
-
-    Attributes
-    ----------
-    epoch
-        From 1.
-    passes
-        Samples shown since the start.
-    rate
-        Step size at its end.
-    train_loss
-        Mean over the epoch, with dropout.
-    validation_loss, validation_accuracy, validation_balanced_accuracy
-        After the epoch.
-    prior_loss
-        Validation loss of a guess by the class mix of the training set.
-    best
-        Whether these are the best weights so far.
-    seconds
-        Since the start, pauses left out.
-    """
-
-    epoch: int
-    passes: int
-    rate: float
-    train_loss: float
-    validation_loss: float
-    validation_accuracy: float
-    validation_balanced_accuracy: float
-    prior_loss: float
-    best: bool
-    seconds: float
-
-
-@dataclass(frozen=True, eq=False)
-class TrainResult:
-    """What a training gave.
-
-    Attributes
-    ----------
-    outcome
-        `learned`, or `did not learn`: such weights are no result.
-    weights
-        The best by validation loss, float32 by name.
-    figures
-        What was measured, JSON.
-    history
-        One row an epoch.
-    mean, std
-        (stains, channels), of the training pixels.
-    stains, classes
-        In the order of branches and outputs.
-    settings
-        As they were used.
-    size_px
-        Side of a patch.
-    seed, threads
-        Both together determine the weights.
-    """
-
-    outcome: Outcome
-    weights: Arrays
-    figures: Mapping[str, Any]
-    history: tuple[Mapping[str, float], ...]
-    mean: NDArray[np.float32]
-    std: NDArray[np.float32]
-    stains: tuple[str, ...]
-    classes: tuple[LesionClass, ...]
-    settings: TrainSettings
-    size_px: int
-    seed: int
-    threads: int
-
-    def run(
-        self, *, um_per_px: float, patchset: str, simulated: bool, one_patient: bool = False, normalized: bool = False
-    ) -> Run:
-        """The run to save; see `Run` for what only the caller knows."""
-        return Run(
-            stains=self.stains,
-            classes=self.classes,
-            settings=as_json(self.settings),
-            size_px=self.size_px,
-            um_per_px=um_per_px,
-            mean=self.mean,
-            std=self.std,
-            weights=self.weights,
-            outcome=self.outcome,
-            figures=self.figures,
-            history=self.history,
-            patchset=patchset,
-            seed=self.seed,
-            threads=self.threads,
-            simulated=simulated,
-            one_patient=one_patient,
-            normalized=normalized,
-            versions={
-                "stainloom": stainloom.__version__,
-                "torch": str(torch.__version__),
-                "numpy": np.__version__,
-                "python": platform.python_version(),
-            },
-        )
 
 
 def _go() -> Literal["go"]:
@@ -206,14 +98,14 @@ def train(
     settings = settings_from(as_json(settings))
     threads = thread_count(settings.threads)
     with computing(threads):
-        training = _Training(patches, settings, threads)
+        training = Training(patches, settings, threads)
         if state is not None:
-            training.resume(state)
+            resume(training, state)
         try:
             _epochs(training, save_state, on_epoch, control, progress)
         except Cancelled:
             if save_state is not None and training.between_batches:
-                save_state(training.state())
+                save_state(training.saved_state())
             raise
         return training.result()
 
@@ -231,7 +123,7 @@ def computing(threads: int) -> Iterator[None]:
 
 
 def _epochs(
-    training: _Training,
+    training: Training,
     save_state: Callable[[TrainState], None] | None,
     on_epoch: Callable[[EpochFigures], None],
     control: Control,
@@ -244,18 +136,18 @@ def _epochs(
             _obey(training, save_state, control, progress)
         on_epoch(training.close_epoch())
         if save_state is not None and training.save_due:
-            save_state(training.state())
+            save_state(training.saved_state())
         progress(*training.share(), training.line())
 
 
 def _obey(
-    training: _Training, save_state: Callable[[TrainState], None] | None, control: Control, progress: Progress
+    training: Training, save_state: Callable[[TrainState], None] | None, control: Control, progress: Progress
 ) -> None:
     wish = control()
     if wish == "pause":
         with training.resting():
             if save_state is not None:
-                save_state(training.state())
+                save_state(training.saved_state())
             while wish == "pause":
                 progress(*training.share(), "paused")
                 time.sleep(_PAUSE_S)
@@ -264,7 +156,7 @@ def _obey(
         raise Cancelled
 
 
-class _Training:
+class Training:
     """Network, optimiser and counts of one training; the state between two batches is complete."""
 
     def __init__(self, patches: Patches, settings: TrainSettings, threads: int) -> None:
@@ -294,7 +186,7 @@ class _Training:
         self.rng = np.random.default_rng([settings.seed, 0])
         self.order = np.zeros(0, np.int64)
         self.place = self.passes = self.steps = self.epoch = self.epoch_seen = self.stale = 0
-        self.loss_sum = 0.0
+        self.loss_sum, self.right = 0.0, 0
         self.best_loss, self.best_epoch, self.learned = math.inf, 0, False
         self.best: dict[str, Tensor] = {}
         self.history: list[dict[str, float]] = []
@@ -343,15 +235,16 @@ class _Training:
     def _budget_spent(self) -> bool:
         limits = self.settings
         passes_spent = limits.most_passes > 0 and self.passes >= limits.most_passes
-        return passes_spent or (limits.minutes > 0 and self._elapsed() >= limits.minutes * 60)
+        return passes_spent or (limits.minutes > 0 and self.elapsed() >= limits.minutes * 60)
 
-    def _elapsed(self) -> float:
+    def elapsed(self) -> float:
+        """Seconds of training, rests left out."""
         return self.seconds + time.monotonic() - self._since
 
     @contextmanager
     def resting(self) -> Iterator[None]:
         """Time in here does not count as training."""
-        self.seconds = self._elapsed()
+        self.seconds = self.elapsed()
         try:
             yield
         finally:
@@ -402,6 +295,7 @@ class _Training:
         torch.autograd.backward(loss)
         self.adam.step()
         self.loss_sum += value * len(places)
+        self.right += int((output.logits.detach().argmax(dim=1).numpy() == self.targets[places]).sum())
         self.passes += len(places)
         self.epoch_seen += len(places)
         self.steps += 1
@@ -427,16 +321,17 @@ class _Training:
             passes=self.passes,
             rate=float(self.adam.param_groups[0]["lr"]),
             train_loss=self.loss_sum / max(1, self.epoch_seen),
+            train_accuracy=self.right / max(1, self.epoch_seen),
             validation_loss=loss,
             validation_accuracy=accuracy(matrix),
             validation_balanced_accuracy=balanced_accuracy(matrix),
             prior_loss=float(prior.mean()),
             best=better,
-            seconds=round(self._elapsed(), 3),
+            seconds=round(self.elapsed(), 3),
         )
         self.history.append({name: float(value) for name, value in asdict(figures).items()})
-        self.epoch_seen, self.loss_sum = 0, 0.0
-        self.stopped = self._reason_to_stop()
+        self.epoch_seen, self.right, self.loss_sum = 0, 0, 0.0
+        self.stopped = self.reason_to_stop()
         return figures
 
     def _validate(self) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
@@ -451,7 +346,8 @@ class _Training:
         matrix = confusion(self.validation_targets, np.concatenate(calls), np.arange(len(self.classes)))
         return np.concatenate(losses), matrix
 
-    def _reason_to_stop(self) -> str | None:
+    def reason_to_stop(self) -> str | None:
+        """Why it is over, or None."""
         if self.learned and self.stale >= self.settings.patience_epochs:
             return "plateau of the validation loss"
         if not self.learned and self.epoch >= self.settings.learn_epochs:
@@ -467,7 +363,7 @@ class _Training:
         if settings.most_passes:
             shares.append(self.passes / settings.most_passes)
         if settings.minutes:
-            shares.append(self._elapsed() / (settings.minutes * 60))
+            shares.append(self.elapsed() / (settings.minutes * 60))
         return (min(1.0, max(shares)), 1.0)
 
     def line(self) -> str:
@@ -486,96 +382,14 @@ class _Training:
     def save_due(self) -> bool:
         return time.monotonic() - self._saved >= self.settings.save_minutes * 60
 
-    def _belongs_to(self) -> str:
-        """Hash of what the training learns from."""
-        digest = hashlib.sha256()
-        for samples in (self.train, self.validation):
-            for array in (samples.indices, samples.labels.astype(np.int64), samples.present):
-                digest.update(np.ascontiguousarray(array).tobytes())
-        digest.update(self.scaling.mean.tobytes() + self.scaling.std.tobytes())
-        digest.update("\n".join([*self.train.stains, *(str(lesion.id) for lesion in self.classes)]).encode())
-        return digest.hexdigest()
-
-    def state(self) -> TrainState:
+    def saved_state(self) -> TrainState:
         """Everything that is needed to go on, copied."""
         self._saved = time.monotonic()
-        arrays = {f"weights.{name}": _copy(value) for name, value in self.network.state_dict().items()}
-        arrays |= {f"best.{name}": _copy(value) for name, value in self.best.items()}
-        for name, parameter in self.network.named_parameters():
-            for key, value in self.adam.state.get(parameter, {}).items():
-                arrays[f"adam.{key}.{name}"] = _copy(value)
-        arrays["order"] = self.order.copy()
-        arrays["torch_rng"] = _copy(torch.get_rng_state())
-        facts = {
-            "settings": as_json(self.settings),
-            "threads": self.threads,
-            "belongs_to": self._belongs_to(),
-            "rng": _generator_facts(self.rng),
-            "counts": {name: getattr(self, name) for name in _COUNTS},
-            "loss_sum": self.loss_sum,
-            "best_loss": self.best_loss if self.best else None,
-            "learned": self.learned,
-            "stopped": self.stopped,
-            "seconds": self._elapsed(),
-            "history": list(self.history),
-        }
-        return TrainState(arrays, facts)
+        return state_of(self)
 
-    def resume(self, state: TrainState) -> None:
-        """Go on where a state was taken."""
-        facts, arrays = state.facts, state.arrays
-        try:
-            self._check_state(facts)
-            own = self.network.state_dict()
-            _fill(own, arrays, "weights.")
-            if facts["best_loss"] is not None:
-                self.best = {name: torch.empty_like(value) for name, value in own.items()}
-                _fill(self.best, arrays, "best.")
-                self.best_loss = float(facts["best_loss"])
-            for name, parameter in self.network.named_parameters():
-                if f"adam.step.{name}" in arrays:
-                    moments = {"step": torch.tensor(0.0)}
-                    moments |= {key: torch.zeros_like(parameter) for key in ("exp_avg", "exp_avg_sq")}
-                    _fill({f"{key}.{name}": value for key, value in moments.items()}, arrays, "adam.")
-                    self.adam.state[parameter] = moments
-            self.order = np.array(arrays["order"], np.int64)
-            if np.any(np.sort(self.order) != np.arange(len(self.order))) or len(self.order) not in (0, len(self.train)):
-                raise ValueError("the order of samples names other samples")
-            torch.set_rng_state(torch.from_numpy(np.array(arrays["torch_rng"], np.uint8)))
-            _set_generator(self.rng, facts["rng"])
-            for name in _COUNTS:
-                setattr(self, name, int(facts["counts"][name]))
-            self.loss_sum, self.learned = float(facts["loss_sum"]), bool(facts["learned"])
-            self.seconds, self._since = float(facts["seconds"]), time.monotonic()
-            self.history = [dict(row) for row in facts["history"]]
-        except (KeyError, TypeError, ValueError, RuntimeError) as error:
-            raise ModelError(
-                "the saved state of this training is not whole",
-                found=f"{type(error).__name__}: {error}",
-                next="start the training anew",
-            ) from error
-        # Limits may have been raised: ask again whether it is over.
-        self.stopped = self._reason_to_stop() if self.epoch and not self.epoch_seen else None
-
-    def _check_state(self, facts: Mapping[str, Any]) -> None:
-        mine, theirs = as_json(self.settings), facts["settings"]
-        for name in sorted(set(mine) - MAY_CHANGE):
-            if mine[name] != theirs.get(name):
-                raise ModelError(
-                    f"this training was started with another {name}",
-                    expected=f"{name} {theirs.get(name)}",
-                    found=str(mine[name]),
-                    next="start anew, or resume with the old settings",
-                )
-        if facts["belongs_to"] != self._belongs_to():
-            raise ModelError(
-                "this training was started on other patches",
-                next="start anew, or resume with the patch set it was started on",
-            )
-        if facts["threads"] != self.threads:
-            _log.warning(
-                "resumed with %s threads, started with %s: not the same bit for bit", self.threads, facts["threads"]
-            )
+    def go_on_from(self, seconds: float) -> None:
+        """It took so long before."""
+        self.seconds, self._since = seconds, time.monotonic()
 
     def result(self) -> TrainResult:
         """The best weights, and how good they are."""
@@ -585,8 +399,8 @@ class _Training:
             "stopped": self.stopped,
             "epochs": self.epoch,
             "passes": self.passes,
-            "seconds": round(self._elapsed(), 1),
-            "samples_per_second": round(self.passes / max(self._elapsed(), 1e-9), 1),
+            "seconds": round(self.elapsed(), 1),
+            "samples_per_second": round(self.passes / max(self.elapsed(), 1e-9), 1),
             "best_epoch": self.best_epoch,
             **{name: best[name] for name in ("validation_loss", "validation_accuracy", "validation_balanced_accuracy")},
             "prior_loss": best["prior_loss"],
@@ -601,7 +415,7 @@ class _Training:
             _log.warning("the training did not learn: %s", self.stopped)
         return TrainResult(
             outcome=outcome,
-            weights={name: _copy(value) for name, value in self.best.items()},
+            weights={name: copied(value) for name, value in self.best.items()},
             figures=figures,
             history=tuple(self.history),
             mean=self.scaling.mean,
@@ -613,9 +427,6 @@ class _Training:
             seed=self.settings.seed,
             threads=self.threads,
         )
-
-
-_COUNTS = ("place", "passes", "steps", "epoch", "epoch_seen", "stale", "best_epoch")
 
 
 def _classes(patches: Patches, samples: Samples) -> tuple[LesionClass, ...]:
@@ -639,29 +450,3 @@ def _beats(gains: NDArray[np.float64], prior: float) -> bool:
     """Whether gains over the class mix (loss per sample) are more than chance."""
     error = float(gains.std()) / math.sqrt(len(gains))
     return float(gains.mean()) > max(_ERRORS_LEAST * error, _GAIN_LEAST * prior)
-
-
-def _generator_facts(rng: np.random.Generator) -> dict[str, Any]:
-    """State of a generator as JSON: its 128-bit numbers as text, since JSON's readers may round them."""
-    state: Mapping[str, Any] = rng.bit_generator.state
-    words = {name: f"{value:x}" for name, value in state["state"].items()}
-    return {**state, "state": words}
-
-
-def _set_generator(rng: np.random.Generator, facts: Mapping[str, Any]) -> None:
-    words = {name: int(value, 16) for name, value in facts["state"].items()}
-    rng.bit_generator.state = {**facts, "state": words}
-
-
-def _copy(value: Tensor) -> NDArray[Any]:
-    return np.array(value.detach().numpy(), order="C")
-
-
-def _fill(into: Mapping[str, Tensor], arrays: Arrays, prefix: str) -> None:
-    """Copy stored arrays into tensors of the same names and shapes."""
-    for name, tensor in into.items():
-        stored = arrays[prefix + name]
-        if tuple(stored.shape) != tuple(tensor.shape):
-            raise ValueError(f"{name} has shape {tuple(stored.shape)}, not {tuple(tensor.shape)}")
-        with torch.no_grad():
-            tensor.copy_(torch.from_numpy(np.array(stored)))

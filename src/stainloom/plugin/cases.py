@@ -230,6 +230,7 @@ class CasesDock(Dock):
                 "S01 is aligned: F1 to F5 show its stains. S04 is left for you to paint, and the dock Align does the rest.",
             )
         else:
+            self.messages.clear()
             self.messages.say_result(result, "")
             if (study / "study.json").is_file():
                 self.messages.say("check", "The study is there; the dock Align lays its stains on HE.")

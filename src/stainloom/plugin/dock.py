@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from qtpy.QtCore import Qt, QTimer, Signal
 from qtpy.QtWidgets import (
@@ -33,6 +32,7 @@ _COLOURS = {"done": "#56D8A5", "check": "#F0B23C", "failed": "#FF7A4D"}
 _SHOWN_MOST = 5
 _TICK_MS = 500
 _BAR_STEPS = 1000
+_PAUSED = "paused"
 
 
 @dataclass(frozen=True)
@@ -80,6 +80,14 @@ class JobSpec:
         What a result comes to, one sentence.
     by_case
         Whether the user may choose between this case and all cases; otherwise it is all.
+    all_first
+        Whether all cases are chosen until the user says otherwise.
+    pauses
+        Whether it may rest on the way, by a button.
+    offers
+        What fields of many may take, from the state of the study: shown as ticks.
+    cancelled
+        What is so after a cancel.
     panel
         Makes what the dock shows below Run, where a result is judged.
     anew
@@ -92,6 +100,10 @@ class JobSpec:
     plan: Callable[[Workspace, bool], Plan]
     done: Callable[[Result], str]
     by_case: bool = False
+    all_first: bool = False
+    pauses: bool = False
+    offers: Callable[[Workspace], Mapping[str, Sequence[str]]] | None = None
+    cancelled: str = "Cancelled. Nothing half-made is left behind."
     basic: Sequence[str] = ()
     hidden: Sequence[str] = ()
     panel: Callable[[Workspace], Panel] | None = None
@@ -105,6 +117,11 @@ class Panel(QWidget):
     ----------
     workspace
         What is open.
+
+    Attributes
+    ----------
+    form, plan, ready
+        Of the dock: its settings, what Run would do, and whether Run may be pressed; set before `look`.
     """
 
     run_wanted = Signal(str, list)
@@ -113,16 +130,21 @@ class Panel(QWidget):
     """Something that the dock is to say: `done`, `check` or `failed`, and the sentence."""
     alone_wanted = Signal(bool)
     """The panel wants the dock for itself, without form and Run, or no longer."""
+    asked = Signal(list)
+    """Jobs to run one after another: pairs of title and words, the settings among these."""
 
     def __init__(self, workspace: Workspace) -> None:
         super().__init__()
         self.workspace = workspace
+        self.form: SettingsForm | None = None
+        self.plan = Plan("", "")
+        self.ready = False
 
     def look(self) -> None:
         """Show what is so now: another study, another case, another result."""
 
     def follow(self, job: Job) -> None:
-        """A job of this dock was asked for."""
+        """A job of this dock begins, or waits as the next one."""
 
     def take(self, result: Result) -> None:
         """It ended."""
@@ -192,11 +214,10 @@ class Messages(QWidget):
         """Say what an error says."""
         self.say("failed", str(error))
 
-    def say_result(self, result: Result, done: str) -> None:
+    def say_result(self, result: Result, done: str, cancelled: str = JobSpec.cancelled) -> None:
         """Say how a job ended."""
-        self.clear()
         if result.ending == "cancelled":
-            self.say("check", "Cancelled. Nothing half-made is left behind.")
+            self.say("check", cancelled)
             return
         for problem in result.problems[:_SHOWN_MOST]:
             self.say("failed", str(problem["detail"]), result.log)
@@ -239,10 +260,21 @@ class _Details(QWidget):
 
 
 class JobControls(QWidget):
-    """Run, Cancel, and a bar that says what is being done and for how long still."""
+    """Run, Cancel, and a bar that says what is being done and for how long still; for some jobs also Pause.
 
-    def __init__(self) -> None:
+    Parameters
+    ----------
+    pauses
+        Whether the job may rest.
+    """
+
+    def __init__(self, pauses: bool = False) -> None:
         super().__init__()
+        self._pauses = pauses
+        self.pause = QPushButton("Pause")
+        self.pause.setCheckable(True)
+        self.pause.setToolTip("Rests at the end of the step; what was learned so far is kept on disk")
+        self.pause.toggled.connect(self._pause)
         self.run = QPushButton("Run")
         self.cancel = QPushButton("Cancel")
         self.cancel.setEnabled(False)
@@ -252,6 +284,7 @@ class JobControls(QWidget):
         self.stage = words("")
         buttons = QHBoxLayout()
         buttons.addWidget(self.run, 3)
+        buttons.addWidget(self.pause, 1)
         buttons.addWidget(self.cancel, 1)
         rows = QVBoxLayout(self)
         rows.setContentsMargins(0, 0, 0, 0)
@@ -271,11 +304,14 @@ class JobControls(QWidget):
         self.job = job
         self._what = f"Waits for: {waits_for}" if waits_for else "Starting"
         self.cancel.setEnabled(True)
+        self.pause.setVisible(self._pauses)
+        self.pause.setChecked(False)
+        self.pause.setEnabled(False)
         self.bar.setVisible(True)
         self.stage.setVisible(True)
         self.bar.setValue(0)
         job.progressed.connect(self._progress)
-        job.ended.connect(self.rest)
+        job.ended.connect(lambda _: self.rest() if self.job is job else None)
         self._clock.start()
         self._tell()
 
@@ -283,22 +319,38 @@ class JobControls(QWidget):
         if self.job is not None:
             self._what = "Stopping"
             self.cancel.setEnabled(False)
+            self.pause.setEnabled(False)
             self._tell()
+
+    def _pause(self, rest: bool) -> None:
+        self.pause.setText("Resume" if rest else "Pause")
+        if self.job is None:
+            return
+        self._what = "Pauses at the end of this step" if rest else "Goes on"
+        (self.job.pause if rest else self.job.resume)()
+        self._tell()
 
     def _progress(self, share: float, what: str, slide: str) -> None:
         self.bar.setValue(round(share * _BAR_STEPS))
-        if self.cancel.isEnabled():
+        if not self.cancel.isEnabled():
+            return
+        self.pause.setEnabled(True)
+        if self.pause.isChecked():
+            if what == _PAUSED:
+                self._what = "Paused; what was learned so far is kept on disk"
+        elif what != _PAUSED:
             self._what = f"{slide}: {what}" if slide else what
 
     def _tell(self) -> None:
         left = self.job.seconds_left if self.job is not None else None
         self.stage.setText(f"{self._what} \N{MIDDLE DOT} {time_left(left)}" if left is not None else self._what)
 
-    def rest(self, *_: Any) -> None:
+    def rest(self) -> None:
         """Show that nothing runs."""
         self.job = None
         self._clock.stop()
         self.cancel.setEnabled(False)
+        self.pause.setVisible(False)
         self.bar.setVisible(False)
         self.stage.setVisible(False)
 
@@ -323,6 +375,7 @@ class JobDock(Dock):
         self.scope.addItems(["This case", "All cases of the study"])
         self.scope.setAccessibleName("Which cases")
         self.scope.setVisible(spec.by_case)
+        self.scope.setCurrentIndex(int(spec.all_first))
         self.scope.currentIndexChanged.connect(self.look)
         self.first = QPushButton()
         self.first.clicked.connect(lambda: workspace.dock_wanted.emit(self._plan.remedy))
@@ -333,10 +386,13 @@ class JobDock(Dock):
         self.reset.setText("Reset settings")
         self.reset.setAutoRaise(True)
         self.reset.clicked.connect(self.form.reset)
-        self.controls = JobControls()
+        self.controls = JobControls(spec.pauses)
         self.controls.run.clicked.connect(self.start)
         self.controls.cancel.clicked.connect(self.cancel)
+        self._asked: list[Job] = []
         self.panel = Panel(workspace) if spec.panel is None else spec.panel(workspace)
+        self.panel.form = self.form
+        self.panel.asked.connect(self.ask)
         self.panel.run_wanted.connect(self.run)
         self.panel.said.connect(self.say)
         self.panel.alone_wanted.connect(self._leave_alone)
@@ -351,15 +407,20 @@ class JobDock(Dock):
 
     def look(self) -> None:
         """Show what Run would do now, or what is missing for it."""
+        for name, choices in (self.spec.offers(self.workspace) if self.spec.offers else {}).items():
+            self.form.offer(name, choices)
         everything = not self.spec.by_case or self.scope.currentIndex() == 1
         make = self.spec.anew[1] if self.spec.anew is not None and self.anew.isChecked() else self.spec.plan
         self._plan = plan = make(self.workspace, everything)
         self.state.setText(plan.missing or plan.state)
         self.first.setVisible(bool(plan.missing and plan.remedy))
         self.first.setText(f"Go to {plan.remedy}")
-        self.controls.run.setText(plan.run)
+        if self.controls.job is None:
+            self.controls.run.setText(plan.run)
         busy = self.controls.job is not None
-        self.controls.run.setEnabled(bool(plan.words) and not (plan.missing or self.form.problem or busy))
+        ready = bool(plan.words) and not (plan.missing or self.form.problem or busy)
+        self.controls.run.setEnabled(ready)
+        self.panel.plan, self.panel.ready = plan, ready
         self.panel.look()
 
     def start(self) -> None:
@@ -371,18 +432,21 @@ class JobDock(Dock):
         if self.form.problem:
             self.say("check", f"Mend the settings first. {self.form.problem}")
             return
+        self.ask([(title, [*words, *options(self.form.changes())])])
+
+    def ask(self, jobs: Sequence[tuple[str, Sequence[str]]]) -> None:
+        """Run jobs one after another, when those that others asked for have ended."""
         queue = self.workspace.queue
         before = [*([queue.current] if queue.current else []), *queue.waiting]
         self.messages.clear()
-        job = self.workspace.run(title, [*words, *options(self.form.changes())], self._end)
-        self.controls.follow(job, before[-1].title if before else "")
-        self.panel.follow(job)
+        for title, command in jobs:
+            self._asked.append(self._run(title, list(command)))
+        self._follow(before[-1].title if before else "")
         self.look()
 
-    def cancel(self) -> None:
-        """Stop the job, or forget it where it waits."""
-        if self.controls.job is not None:
-            self.workspace.queue.drop(self.controls.job)
+    def _run(self, title: str, command: list[str]) -> Job:
+        job = self.workspace.run(title, command, lambda result: self._end(job, result))
+        return job
 
     def say(self, kind: str, text: str) -> None:
         """Say one thing, and nothing of what was said before."""
@@ -395,10 +459,26 @@ class JobDock(Dock):
         self.scope.setVisible(self.spec.by_case and not alone)
         self.anew.setVisible(self.spec.anew is not None and not alone)
 
-    def _end(self, result: Result) -> None:
-        self.controls.rest()
-        self.messages.say_result(result, self.spec.done(result))
-        self.panel.take(result)
+    def _follow(self, waits_for: str = "") -> None:
+        job, more = self._asked[0], len(self._asked) - 1
+        self.controls.follow(job, waits_for)
+        self.controls.run.setText(f"{job.title}; {more} more to follow" if more else job.title)
+        self.panel.follow(job)
+
+    def cancel(self) -> None:
+        """Stop what was asked for, or forget it where it waits."""
+        for job in reversed(self._asked):
+            self.workspace.queue.drop(job)
+
+    def _end(self, job: Job, result: Result) -> None:
+        first = job is self._asked[0]
+        self._asked.remove(job)
+        if first:
+            self.controls.rest()
+            self.messages.say_result(result, self.spec.done(result), self.spec.cancelled)
+            self.panel.take(result)
+            if self._asked:
+                self._follow()
         self.look()
 
 

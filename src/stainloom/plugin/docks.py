@@ -9,10 +9,14 @@ from stainloom.jobs import settings_of
 from stainloom.jobs.survey import CaseState, StainState, StudyState
 from stainloom.plugin.align import AlignPanel
 from stainloom.plugin.cases import CasesDock
+from stainloom.plugin.colour import ColourPanel
 from stainloom.plugin.dock import Dock, JobDock, JobSpec, Plan
 from stainloom.plugin.job import Result
 from stainloom.plugin.paint import PaintDock
+from stainloom.plugin.patches import PatchesPanel
+from stainloom.plugin.training import TrainPanel
 from stainloom.plugin.workspace import Workspace
+from stainloom.wording import listed, many
 
 _NO_STUDY = "Open a study first."
 _NO_CASE = "Take in slides first: the study has no case yet."
@@ -27,29 +31,21 @@ class DockEntry:
     make: Callable[[Workspace], Dock]
 
 
-def _many(count: int, one: str) -> str:
-    return f"{count} {one}" if count == 1 else f"{count} {one}s"
-
-
-def _names(names: list[str]) -> str:
-    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
-
-
 def align_state(case: CaseState) -> str:
     """How far a case is aligned: *3 of 4 stains aligned; SMA needs a check*."""
     moving = [stain for stain in case.stains if stain.there and stain.verdict != "reference"]
     good = [stain for stain in moving if stain.verdict == "good"]
-    said = [f"{len(good)} of {_many(len(moving), 'stain')} aligned"]
+    said = [f"{len(good)} of {many(len(moving), 'stain')} aligned"]
     for verdict, one, more in (
         ("check", "needs a check", "need a check"),
         ("failed", "could not be aligned", "could not be aligned"),
     ):
         names = [stain.name for stain in moving if stain.verdict == verdict]
         if names:
-            said.append(f"{_names(names)} {one if len(names) == 1 else more}")
+            said.append(f"{listed(names)} {one if len(names) == 1 else more}")
     gone = [stain.name for stain in case.stains if not stain.there]
     if gone:
-        said.append(f"without {_names(gone)}")
+        said.append(f"without {listed(gone)}")
     return "; ".join(said) + "."
 
 
@@ -75,16 +71,16 @@ def _align(state: StudyState, cases: Sequence[CaseState], *, anew: bool) -> Plan
     slides = [stain for case in cases for stain in case.stains if (_moves(stain) if anew else stain.to_align)]
     touched = sum(any(_moves(stain) if anew else stain.to_align for stain in case.stains) for case in cases)
     good = sum(case.aligned for case in cases)
-    said = f"{cases[0].name}: {align_state(cases[0])}" if one else f"{good} of {_many(len(cases), 'case')} aligned."
+    said = f"{cases[0].name}: {align_state(cases[0])}" if one else f"{good} of {many(len(cases), 'case')} aligned."
     hands = [stain.name for stain in slides if stain.by_hand]
     if hands:
-        said += f" Also {_names(sorted(set(hands)))}, laid by hand."
+        said += f" Also {listed(sorted(set(hands)))}, laid by hand."
     if not slides:
         return Plan("Nothing to align" if not anew else "No stain to align", said)
     run = (
-        f"Align {_many(len(slides), 'stain')}"
+        f"Align {many(len(slides), 'stain')}"
         if one
-        else f"Align {_many(len(slides), 'slide')} of {_many(touched, 'case')}"
+        else f"Align {many(len(slides), 'slide')} of {many(touched, 'case')}"
     )
     words = ("register", str(state.path), *(("--case", cases[0].name) if one else ()), *(() if anew else ("--needed",)))
     return Plan(f"{run} anew" if anew else run, said, words)
@@ -98,7 +94,7 @@ def _aligned(result: Result) -> str:
     verdicts = [str(slide.get("verdict")) for slide in result.figures.get("slides", ())]
     good = verdicts.count("good")
     doubtful = f"; {len(verdicts) - good} to look at" if good < len(verdicts) else ""
-    return f"{good} of {_many(len(verdicts), 'stain')} aligned well{doubtful}."
+    return f"{good} of {many(len(verdicts), 'stain')} aligned well{doubtful}."
 
 
 def _plan_colour(workspace: Workspace, everything: bool) -> Plan:
@@ -107,9 +103,29 @@ def _plan_colour(workspace: Workspace, everything: bool) -> Plan:
         return Plan("Normalize", "", missing=_NO_STUDY, remedy="Cases")
     if not state.cases:
         return Plan("Normalize", "", missing=_NO_CASE, remedy="Cases")
-    done = sum(case.normalized for case in state.cases)
-    said = f"{done} of {_many(len(state.cases), 'case')} normalized."
-    return Plan(f"Normalize {_many(len(state.cases), 'case')}", said, ("normalize", str(state.path)))
+    done = [case.name for case in state.cases if case.normalized]
+    said = f"{len(done)} of {many(len(state.cases), 'case')} normalized."
+    if not everything:
+        return _plan_one_colour(workspace, state, done)
+    return Plan(f"Normalize {many(len(state.cases), 'case')}", said, ("normalize", str(state.path)))
+
+
+def _plan_one_colour(workspace: Workspace, state: StudyState, done: list[str]) -> Plan:
+    """One case alone is brought to the look of the others; the first one alone would become the look of all."""
+    case = workspace.case
+    if case is None:
+        return Plan("Normalize", "", missing=_NO_CASE, remedy="Cases")
+    if not [name for name in done if name != case.name]:
+        missing = "Normalize all cases first: their median is the look that one case is brought to."
+        return Plan("Normalize 1 case", "", missing=missing)
+    said = f"{case.name} is {'normalized' if case.normalized else 'not normalized yet'}."
+    return Plan("Normalize 1 case", said, ("normalize", str(state.path), "--case", case.name))
+
+
+def _patch_stains(workspace: Workspace) -> dict[str, tuple[str, ...]]:
+    """The stains that can be trained on: those of the latest patches."""
+    latest = workspace.state.latest if workspace.state is not None else None
+    return {"stains": latest.stains} if latest is not None else {}
 
 
 def _plan_patches(workspace: Workspace, everything: bool) -> Plan:
@@ -121,14 +137,14 @@ def _plan_patches(workspace: Workspace, everything: bool) -> Plan:
         return Plan("Export patches", "", missing="Paint lesions on HE first.", remedy="Paint")
     if not any(case.aligned for case in painted):
         return Plan("Export patches", "", missing="Align the painted cases first.", remedy="Align")
-    said = f"{_many(len(painted), 'case')} painted, {sum(case.exported for case in painted)} in the latest patches."
+    said = f"{many(len(painted), 'case')} painted, {sum(case.exported for case in painted)} in the latest patches."
     raw = [case.name for case in painted if not case.normalized]
     if raw:
-        said += f" {_many(len(raw), 'painted case')} not normalized: colours there as scanned."
+        said += f" {many(len(raw), 'painted case')} not normalized: colours there as scanned."
     words = ["export", str(state.path)]
     for case in painted:
         words += ["--case", case.name]
-    return Plan(f"Export patches of {_many(len(painted), 'case')}", said, tuple(words))
+    return Plan(f"Export patches of {many(len(painted), 'case')}", said, tuple(words))
 
 
 def _plan_train(workspace: Workspace, everything: bool) -> Plan:
@@ -137,8 +153,16 @@ def _plan_train(workspace: Workspace, everything: bool) -> Plan:
         return Plan("Train", "", missing=_NO_STUDY, remedy="Cases")
     if not state.patchsets:
         return Plan("Train", "", missing="Export patches first.", remedy="Patches")
-    said = f"Trains on patch set {state.patchsets[-1]}; {_many(len(state.runs), 'run')} so far."
-    return Plan("Train", said, ("train", str(state.path)))
+    latest = state.latest
+    if latest is not None and latest.problem:
+        return Plan("Train", "", missing="The latest patches cannot be read: export them again.", remedy="Patches")
+    said = f"Trains on patch set {state.patchsets[-1][:8]}"
+    if latest is not None:
+        patients = sum(len(names) for names in latest.patients.values()) or 1
+        said += (
+            f": {many(latest.windows, 'window')} of {many(patients, 'patient')}, {many(len(latest.stains), 'stain')}"
+        )
+    return Plan("Train", f"{said}.", ("train", str(state.path)))
 
 
 def _said(result: Result) -> str:
@@ -162,7 +186,10 @@ _JOBS = (
         settings_of("normalize"),
         _plan_colour,
         _said,
+        by_case=True,
+        all_first=True,
         basic=("method",),
+        panel=ColourPanel,
     ),
     JobSpec(
         "Patches",
@@ -171,6 +198,7 @@ _JOBS = (
         _plan_patches,
         _said,
         basic=("size_px", "um_per_px"),
+        panel=PatchesPanel,
     ),
     JobSpec(
         "Train",
@@ -179,6 +207,10 @@ _JOBS = (
         _plan_train,
         _said,
         basic=("stains", "most_epochs", "minutes"),
+        pauses=True,
+        offers=_patch_stains,
+        cancelled="Cancelled. What it had learned is kept: it can go on.",
+        panel=TrainPanel,
     ),
 )
 

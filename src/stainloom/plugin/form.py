@@ -4,16 +4,27 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from qtpy.QtCore import Signal
-from qtpy.QtWidgets import QCheckBox, QComboBox, QFormLayout, QLabel, QLineEdit, QToolButton, QVBoxLayout, QWidget
+from qtpy.QtWidgets import (
+    QCheckBox,
+    QComboBox,
+    QFormLayout,
+    QGridLayout,
+    QLabel,
+    QLineEdit,
+    QToolButton,
+    QVBoxLayout,
+    QWidget,
+)
 
 from stainloom.settings import Field, check, describe
 
 _UNITS = {"um": "um", "px": "px", "deg": "degrees", "mm2": "mm2", "mb": "MB", "bytes": "bytes", "minutes": "minutes"}
 _WRONG = "#F0B23C"
+_TICKS_A_LINE = 3
 _MORE, _LESS = "More settings", "Fewer settings"
 
 
@@ -37,6 +48,33 @@ def bounds_of(field: Field) -> str:
         return ""
     number = "whole numbers" if field.kind is int else "numbers"
     return f"{number} from {field.least:g} to {field.most:g}"
+
+
+class _Ticks(QWidget):
+    """Names to tick."""
+
+    changed = Signal()
+
+    def __init__(self, names: Sequence[str], ticked: Sequence[str]) -> None:
+        super().__init__()
+        grid = QGridLayout(self)
+        grid.setContentsMargins(0, 0, 0, 0)
+        grid.setSpacing(2)
+        self.boxes = {name: QCheckBox(name) for name in names}
+        for number, (name, box) in enumerate(self.boxes.items()):
+            box.setChecked(name in ticked)
+            box.toggled.connect(self.changed)
+            grid.addWidget(box, number // _TICKS_A_LINE, number % _TICKS_A_LINE)
+
+    @property
+    def ticked(self) -> tuple[str, ...]:
+        """In the order of the names."""
+        return tuple(name for name, box in self.boxes.items() if box.isChecked())
+
+    def tick(self, names: Sequence[str]) -> None:
+        """Tick these and no others."""
+        for name, box in self.boxes.items():
+            box.setChecked(name in names)
 
 
 class _Row(QWidget):
@@ -66,7 +104,9 @@ class _Row(QWidget):
 
     def put(self, value: Any) -> None:
         """Show a value."""
-        if isinstance(self.editor, QCheckBox):
+        if isinstance(self.editor, _Ticks):
+            self.editor.tick(tuple(self.editor.boxes) if value is None else value)
+        elif isinstance(self.editor, QCheckBox):
             self.editor.setChecked(bool(value))
         elif isinstance(self.editor, QComboBox):
             self.editor.setCurrentIndex(self.field.choices.index(value))
@@ -75,6 +115,8 @@ class _Row(QWidget):
 
     def value(self) -> Any:
         """What the editor holds; `ValueError` in the user's words where it is nothing that the field can take."""
+        if isinstance(self.editor, _Ticks):
+            return self._ticked(self.editor)
         if isinstance(self.editor, QCheckBox):
             return self.editor.isChecked()
         if isinstance(self.editor, QComboBox):
@@ -86,6 +128,26 @@ class _Row(QWidget):
         if not text and self.field.optional:
             return None
         return self._one(text)
+
+    def offer(self, names: Sequence[str]) -> bool:
+        """Let these be ticked instead of typed; whether that is another choice than before."""
+        ticks = self.editor if isinstance(self.editor, _Ticks) else None
+        if ticks is not None and tuple(ticks.boxes) == tuple(names):
+            return False
+        before = names if ticks is None or self.value() is None else ticks.ticked
+        old, self.editor = self.editor, _Ticks(names, before)
+        self.editor.setToolTip(old.toolTip())
+        self.editor.setAccessibleName(old.accessibleName())
+        self.layout().replaceWidget(old, self.editor)
+        old.hide()
+        old.deleteLater()
+        self.editor.changed.connect(self._look)
+        return True
+
+    def _ticked(self, ticks: _Ticks) -> tuple[str, ...] | None:
+        if not ticks.ticked:
+            raise ValueError("Tick at least one")
+        return None if self.field.optional and len(ticks.ticked) == len(ticks.boxes) else ticks.ticked
 
     def say(self, problem: str) -> None:
         """Say what is wrong, or with an empty text nothing."""
@@ -188,6 +250,11 @@ class SettingsForm(QWidget):
         """Show these values; fields that they lack keep theirs."""
         for name in values.keys() & self.rows.keys():
             self.rows[name].put(values[name])
+
+    def offer(self, name: str, choices: Sequence[str]) -> None:
+        """Let a field of many take these by ticks; without a choice it stays as it is."""
+        if choices and self.rows[name].offer(choices):
+            self.rows[name]._look()
 
     def reset(self) -> None:
         """Show the usual values."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import threading
@@ -19,6 +20,7 @@ from stainloom.errors import StainloomError
 
 KILL_AFTER_MS = 3000
 _LOG_LINES = 400
+_LOW = 10
 _SETTLED_SHARE, _SETTLED_S = 0.02, 3.0
 
 Ending = Literal["done", "failed", "cancelled", "died"]
@@ -63,6 +65,8 @@ class Job(QObject):
         What it does, for the reader: *Align 4 stains*.
     words
         The command line behind `stainloom`; `--json --control` is added here.
+    low
+        Whether everything else on the machine goes first.
 
     Notes
     -----
@@ -71,13 +75,17 @@ class Job(QObject):
 
     progressed = Signal(float, str, str)
     """Share of the whole, what is being done, to which slide."""
+    measured = Signal(dict)
+    """Figures that it tells while it runs: of a training, one line of metrics."""
     ended = Signal(object)
     """A `Result`, once."""
     _heard = Signal(str)
     _gone = Signal(int)
 
-    def __init__(self, title: str, words: Sequence[str], parent: QObject | None = None) -> None:
+    def __init__(self, title: str, words: Sequence[str], parent: QObject | None = None, *, low: bool = False) -> None:
         super().__init__(parent)
+        self._low = low
+        self._rests: float | None = None
         self.title = title
         self.words = tuple(words)
         self.share = 0.0
@@ -113,7 +121,10 @@ class Job(QObject):
                 encoding="utf-8",
                 errors="replace",
                 start_new_session=True,
+                creationflags=getattr(subprocess, "BELOW_NORMAL_PRIORITY_CLASS", 0) if self._low else 0,
             )
+            if self._low and hasattr(os, "setpriority"):
+                os.setpriority(os.PRIO_PROCESS, self._child.pid, _LOW)
         except OSError as error:
             self._problems.append(_problem("the job could not be started", found=str(error), next="try it again"))
             QTimer.singleShot(0, lambda: self._end("failed"))
@@ -131,10 +142,15 @@ class Job(QObject):
         return self._child is not None and self._child.poll() is None
 
     @property
+    def process(self) -> int:
+        """Number of the child; 0 before it started."""
+        return 0 if self._child is None else self._child.pid
+
+    @property
     def seconds_left(self) -> float | None:
         """How long it will still take by what it took so far; None while nobody can say."""
         passed = time.monotonic() - self._began
-        if not self.running or self.share < _SETTLED_SHARE or passed < _SETTLED_S:
+        if not self.running or self._rests is not None or self.share < _SETTLED_SHARE or passed < _SETTLED_S:
             return None
         return passed * (1 - self.share) / self.share
 
@@ -154,16 +170,25 @@ class Job(QObject):
 
     def pause(self) -> None:
         """Ask it to rest."""
+        self._rests = self._rests or time.monotonic()
         self._say("pause")
 
     def resume(self) -> None:
-        """Ask it to go on."""
+        """Ask it to go on; the rest does not count as time that it took."""
+        if self._rests is not None:
+            self._began += time.monotonic() - self._rests
+            self._rests = None
         self._say("resume")
 
     def detach(self) -> None:
         """Leave it running when this window is gone; it is no longer ours, and `ended` does not follow."""
         self._detached = True
         self._say("detach")
+
+    def abandon(self) -> None:
+        """End it at once, and tell nobody: for a job that only looks, when its window goes."""
+        self._detached = True
+        self.kill()
 
     def wait(self, milliseconds: int) -> bool:
         """Wait for its end while the window is closing; whether it came."""
@@ -208,6 +233,8 @@ class Job(QObject):
             ((kind, content),) = json.loads(line).items()
             if kind == "progress":
                 self._take_progress(content)
+            elif kind == "figures":
+                self.measured.emit({**content})
             elif kind == "warning":
                 self._warnings.append(str(content["text"]))
             elif kind == "error":

@@ -18,6 +18,7 @@ _FONT_PX = 13
 _LINE_PX = 19
 _GAP_PX = 6
 _BAR_PX = 14
+_QUIET = "#9AA0A8"
 
 Row = tuple[float, Callable[[QPainter, QRectF], None]]
 """Height of a row of the legend, and what draws it."""
@@ -106,7 +107,7 @@ class LegendPanel(QWidget):
                 painter.setPen(Qt.PenStyle.NoPen)
                 painter.setBrush(QColor(255, 255, 255, 38))
                 painter.drawRoundedRect(box.adjusted(-4, 0, 4, 0), 3, 3)
-            _write(painter, box, line.key, self._font, "#9AA0A8")
+            _write(painter, box, line.key, self._font, _QUIET)
             _write(painter, box.adjusted(34, 0, 0, 0), line.name, self._bold if line.shown else self._font, "#FFFFFF")
             _write(painter, box.adjusted(150, 0, 0, 0), sign, self._bold, color)
             said = {"good": "aligned"}.get(line.verdict, line.verdict)
@@ -143,7 +144,9 @@ class LegendPanel(QWidget):
         return _LINE_PX, lambda painter, box: _write(painter, box, text, font, "#FFFFFF", elide=True)
 
     def _note_row(self, note: str) -> Row:
-        color = {SIMULATED: "#F0E442", RESEARCH_ONLY: "#9AA0A8"}.get(note, "#F0B23C")
+        color = {SIMULATED: "#F0E442", RESEARCH_ONLY: _QUIET}.get(
+            note, _QUIET if note.startswith("Colours") else "#F0B23C"
+        )
         font = self._bold if note == SIMULATED else self._font
         width = _WIDTH_MOST_PX - 2 * _PAD_PX
         wrap = int(Qt.TextFlag.TextWordWrap)

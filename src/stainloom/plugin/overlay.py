@@ -9,8 +9,10 @@ from dataclasses import dataclass
 import numpy as np
 from napari.utils.colormaps import DirectLabelColormap
 
+from stainloom.case.aligned import Look
 from stainloom.case.lesions import LesionClass
 from stainloom.case.view import CaseView, MapsView, StainView, Verdict
+from stainloom.wording import listed
 
 WEIGHT_COLORMAP = "viridis"
 WEIGHT_RANGE = (0.0, 1.0)
@@ -147,14 +149,14 @@ def stain_key(number: int) -> str:
     return f"F{number + 1}" if number < 12 else ""
 
 
-def legend(view: CaseView, shown: Shown, present: Present) -> Legend:
+def legend(view: CaseView, shown: Shown, present: Present, colours: Look = "normalized") -> Legend:
     """The legend of a case for what is on the screen now."""
     lines = tuple(
         StainLine(stain_key(n), stain.name, stain.verdict, _looked_at(stain, shown))
         for n, stain in enumerate(view.stains)
     )
     heading, swatches = _swatches(view, shown, present)
-    return Legend(lines, heading, swatches, _bar(shown), _notes(view, shown))
+    return Legend(lines, heading, swatches, _bar(shown), _notes(view, shown, colours))
 
 
 def _looked_at(stain: StainView, shown: Shown) -> bool:
@@ -194,8 +196,21 @@ def _bar(shown: Shown) -> Bar | None:
     return Bar("Weight of " + ", ".join(shown.weights), "0  ignored", "fully used  1")
 
 
-def _notes(view: CaseView, shown: Shown) -> tuple[str, ...]:
-    notes = []
+def colours_said(view: CaseView, shown: Shown, colours: Look) -> str:
+    """Which colours are on the screen; empty where the case has no others than the scanned ones."""
+    normalized = {stain.name for stain in view.stains if stain.aligned is not None and stain.aligned.colour is not None}
+    seen = [stain.name for stain in view.stains if _looked_at(stain, shown)]
+    if not normalized or not seen:
+        return ""
+    if colours == "scanned":
+        return "Colours as scanned"
+    raw = [name for name in seen if name not in normalized]
+    return f"Colours normalized; as scanned in {listed(raw)}" if raw else "Colours normalized"
+
+
+def _notes(view: CaseView, shown: Shown, colours: Look) -> tuple[str, ...]:
+    said = colours_said(view, shown, colours)
+    notes = [said] if said else []
     for stain in view.stains:
         doubted = not stain.trusted or (stain.verdict == "reference" and stain.message)
         if doubted and (stain.aligned is None or _looked_at(stain, shown)):

@@ -6,12 +6,13 @@ import threading
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import cv2
 import numpy as np
 
-from stainloom.case.aligned import AlignedStain
+from stainloom.case.aligned import AlignedStain, Look
 from stainloom.geometry import Box, Pixels, Pyramid, Scale, Size, size_at, size_um, tiles, whole
 from stainloom.io.tiles import TileCache
 
@@ -63,9 +64,15 @@ class Renderer:
         How many bytes of rendered tiles are kept; the least recently used are dropped first.
     threads
         How many tiles are rendered at once.
+
+    Attributes
+    ----------
+    look
+        The colours that are shown; layers draw the other ones when they are refreshed. Tiles of both are kept.
     """
 
     def __init__(self, bytes_most: int = CACHE_BYTES, threads: int = _THREADS) -> None:
+        self.look: Look = "normalized"
         self._tiles = TileCache(bytes_most)
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="stainloom-tile", initializer=_start_thread)
         self._closed = False
@@ -113,14 +120,22 @@ class TiledLevel:
         Renders a tile: `draw(box) -> (rows, cols, 3) uint8`.
     renderer
         Renders the tiles and keeps them.
+    draw_scanned
+        Renders a tile in the colours that were scanned, where these differ.
     """
 
     dtype = np.dtype(np.uint8)
     ndim = 3
 
-    def __init__(self, size: Size, draw: Callable[[Box], Pixels], renderer: Renderer) -> None:
+    def __init__(
+        self,
+        size: Size,
+        draw: Callable[[Box], Pixels],
+        renderer: Renderer,
+        draw_scanned: Callable[[Box], Pixels] | None = None,
+    ) -> None:
         self._size = size
-        self._draw = draw
+        self._draw = {"normalized": draw, **({} if draw_scanned is None else {"scanned": draw_scanned})}
         self._renderer = renderer
 
     @property
@@ -138,8 +153,8 @@ class TiledLevel:
         """Size of a tile: napari asks for whole ones."""
         return (TILE_PX, TILE_PX, 3)
 
-    def read(self, box: Box) -> Pixels:
-        """The pixels of a box inside the level, (rows, cols, 3) uint8."""
+    def read(self, box: Box, look: Look | None = None) -> Pixels:
+        """The pixels of a box inside the level, (rows, cols, 3) uint8, in the renderer's colours unless others are asked."""
         if box.rows * box.cols > _PX_MOST:
             raise ValueError(
                 f"{box.rows} x {box.cols} px of a slide are not read in one piece: look at a coarser level"
@@ -148,14 +163,17 @@ class TiledLevel:
         if box.empty or self._renderer.closed:
             return result
         places = [tile for tile in tiles(self._size, TILE_PX) if not tile.intersect(box).empty]
-        wanted = [((self, tile), self._tile(tile)) for tile in places]
+        # Settled before any thread draws: a switch in between must not file a tile under the other colours.
+        asked = look or self._renderer.look
+        colours = asked if asked in self._draw else "normalized"
+        wanted = [((self, colours, tile), self._tile(tile, colours)) for tile in places]
         for tile, pixels in zip(places, self._renderer.tiles(wanted), strict=True):
             shared = tile.intersect(box)
             result[shared.within(box)] = pixels[shared.within(tile)]
         return result
 
-    def _tile(self, tile: Box) -> Callable[[], Pixels]:
-        return lambda: np.ascontiguousarray(self._draw(tile))
+    def _tile(self, tile: Box, look: str) -> Callable[[], Pixels]:
+        return lambda: np.ascontiguousarray(self._draw[look](tile))
 
     def __getitem__(self, key: Any) -> Any:
         parts = list(key) if isinstance(key, tuple) else [key]
@@ -205,7 +223,8 @@ def stain_levels(stain: AlignedStain, grid: ReferenceGrid, renderer: Renderer) -
     """
 
     def level(size: Size, um_per_px: Scale) -> TiledLevel:
-        return TiledLevel(size, lambda box: stain.read(box, um_per_px), renderer)
+        scanned = None if stain.colour is None else lambda box: stain.read(box, um_per_px, "scanned")
+        return TiledLevel(size, lambda box: stain.read(box, um_per_px), renderer, scanned)
 
     return [level(size, scale) for size, scale in zip(grid.sizes, grid.um_per_px, strict=True)]
 
@@ -230,17 +249,17 @@ def checkerboard_levels(
     def level(number: int) -> TiledLevel:
         scale = grid.um_per_px[number]
 
-        def draw(box: Box) -> Pixels:
+        def draw(box: Box, look: Look) -> Pixels:
             rows = ((np.arange(box.row, box.row_end) + 0.5) * scale[0] / cell_um).astype(np.intp)
             cols = ((np.arange(box.col, box.col_end) + 0.5) * scale[1] / cell_um).astype(np.intp)
             turn = checkerboard_turn(rows[:, None], cols[None, :], len(stains))
             result = np.full((*box.shape, 3), 255, np.uint8)
             for place in np.unique(turn):
                 mask = turn == place
-                result[mask] = stains[place][number].read(box)[mask]
+                result[mask] = stains[place][number].read(box, look)[mask]
             return result
 
-        return TiledLevel(grid.sizes[number], draw, renderer)
+        return TiledLevel(grid.sizes[number], partial(draw, look="normalized"), renderer, partial(draw, look="scanned"))
 
     return [level(number) for number in range(len(grid.sizes))]
 

@@ -8,16 +8,18 @@ from dataclasses import replace
 from typing import Any
 
 import napari
+from napari.layers import Image
 from psygnal import Signal
 from qtpy.compat import isalive
 
+from stainloom.case.aligned import Look
 from stainloom.case.view import CaseView
 from stainloom.plugin import layers as case_layers
 from stainloom.plugin._napari import canvas_widget, main_window
 from stainloom.plugin.layers import CaseLayers
 from stainloom.plugin.legend import LegendPanel
 from stainloom.plugin.overlay import CHECKERBOARD_KEY, RESEARCH_ONLY, SIMULATED, Present, caution, legend, stain_key
-from stainloom.plugin.pyramid import Renderer
+from stainloom.plugin.pyramid import Renderer, TiledLevel
 
 _log = logging.getLogger(__name__)
 
@@ -98,6 +100,21 @@ class Session:
             self.layers.pair.events.visible.connect(self._tell)
             self._tell()
 
+    @property
+    def colours(self) -> Look:
+        """The colours that are shown."""
+        return self.renderer.look
+
+    def show_colours(self, look: Look) -> None:
+        """Show all stains as they were scanned, or normalized where they are: at the same place, the same stains."""
+        if look == self.renderer.look:
+            return
+        self.renderer.look = look
+        for layer in self.viewer.layers:
+            if isinstance(layer, Image) and layer.multiscale and isinstance(layer.data[0], TiledLevel):
+                layer.refresh(extent=False)
+        self._tell()
+
     def look_at(self, edges_um: BoxEdgesUm, *, beside_legend: bool = False, margin: float = 0.03) -> None:
         """Bring a rectangle of the reference onto the canvas, or onto the part of it that the legend leaves free."""
         top, left, bottom, right = edges_um
@@ -123,7 +140,7 @@ class Session:
         self.view.close()
 
     def _tell(self, *_: Any) -> None:
-        self._panel.say(legend(self.view, self.layers.shown(self.viewer), self._present))
+        self._panel.say(legend(self.view, self.layers.shown(self.viewer), self._present, self.colours))
         self.shown_changed.emit()
 
     def _bind_keys(self) -> list[str]:

@@ -11,8 +11,9 @@ from napari.qt.threading import create_worker
 from qtpy.QtCore import QObject, Signal
 from qtpy.QtGui import QImage, QPixmap
 
+from stainloom.case.aligned import Look
 from stainloom.errors import StainloomError
-from stainloom.jobs.thumbnails import Look, thumbnail
+from stainloom.jobs.thumbnails import thumbnail
 
 _log = logging.getLogger(__name__)
 

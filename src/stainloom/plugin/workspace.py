@@ -12,6 +12,7 @@ from napari.qt.threading import create_worker
 from qtpy.QtCore import QObject, QTimer, Signal
 
 from stainloom import jobs
+from stainloom.case.aligned import Look
 from stainloom.errors import LabelError, StainloomError
 from stainloom.jobs.survey import CaseState, StudyState
 from stainloom.plugin._napari import main_window
@@ -45,6 +46,10 @@ class Workspace(QObject):
     """Name of the dock that does what is missing."""
     slides_opened = Signal(object)
     """Paths of slides that the user opened or dropped on the window: they may be meant for a study."""
+    colours_changed = Signal()
+    """Stains are shown as scanned, or normalized: see `colours`."""
+    run_chosen = Signal(str)
+    """Id of the run that predictions are to be made with: see `chosen_run`."""
     saving_changed = Signal(str, bool)
     """What is so of the paint, for the status line: *saved 14:03* and True, or *NOT SAVED: the disk is full* and False."""
 
@@ -56,6 +61,9 @@ class Workspace(QObject):
         self.painter: Painter | None = None
         self.queue = JobQueue(self, self._start)
         self.thumbnails = Thumbnails(self)
+        self.colours: Look = "normalized"
+        self.chosen_run = ""
+        self._aside: set[Job] = set()
         self._looking = False
         self._again = False
         self._leaving: list[Painter] = []
@@ -76,6 +84,7 @@ class Workspace(QObject):
         # Not before the new one is known to be a study: where it is none, what is open stays.
         self.close_case()
         self.state = state
+        self.chosen_run = ""
         self.state_changed.emit()
         if not all(case.looked for case in state.cases):
             self.refresh()
@@ -113,6 +122,7 @@ class Workspace(QObject):
             self._leave(self.painter)
             self._take_painter(painter)
         self.session = Session.open(self.viewer, view)
+        self.session.show_colours(self.colours)
         if self.session.layers.lesions is not None:
             painter.attach(self.session.layers.lesions)
         painter.realign()
@@ -130,6 +140,7 @@ class Workspace(QObject):
 
     def close(self) -> bool:
         """The window is going: show none, and wait until all paint is written; whether it was."""
+        self.stop_looking()
         self.thumbnails.close()
         self.close_case()
         return all(painter.wait() for painter in self._leaving)
@@ -240,6 +251,33 @@ class Workspace(QObject):
         if self._again:
             self._again = False
             QTimer.singleShot(0, self.refresh)
+
+    def show_colours(self, look: Look) -> None:
+        """Show stains as they were scanned, or normalized where they are; also in cases that are opened later."""
+        self.colours = look
+        if self.session is not None:
+            self.session.show_colours(look)
+        self.colours_changed.emit()
+
+    def choose_run(self, run: str) -> None:
+        """Predict with this run from now on."""
+        self.chosen_run = run
+        self.run_chosen.emit(run)
+
+    def run_aside(self, title: str, words: list[str], ended: Callable[[Result], Any]) -> Job:
+        """Start a job that only looks, beside the queue and at low priority: it holds nobody up, and changes nothing."""
+        job = Job(title, words, self, low=True)
+        self._aside.add(job)
+        job.ended.connect(lambda _: self._aside.discard(job))
+        job.ended.connect(ended)
+        job.start()
+        return job
+
+    def stop_looking(self) -> None:
+        """End the jobs that only look: for a window that closes."""
+        for job in self._aside:
+            job.abandon()
+        self._aside.clear()
 
     def run(self, title: str, words: list[str], ended: Callable[[Result], Any]) -> Job:
         """Ask for a job; it starts when those before it have ended, and the study is looked at anew after it."""

@@ -1,0 +1,446 @@
+"""Below Run of the Train dock: what will be trained on, live curves, trainings left behind, and the table of runs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from qtpy.QtCore import Qt, QTimer, QUrl
+from qtpy.QtGui import QDesktopServices
+from qtpy.QtWidgets import (
+    QAbstractItemView,
+    QHBoxLayout,
+    QHeaderView,
+    QPushButton,
+    QTableWidget,
+    QTableWidgetItem,
+    QVBoxLayout,
+)
+
+from stainloom.io.trainings import Training
+from stainloom.jobs import settings_of, stop_training, trained
+from stainloom.jobs.patchsets import PatchSetState
+from stainloom.jobs.trained import Interrupted, RunState, TestFigures, Trained
+from stainloom.plugin.charts import CurveChart, Estimate, EstimateChart, epoch_curves
+from stainloom.plugin.dock import Panel, time_left, words
+from stainloom.plugin.form import options
+from stainloom.plugin.glance import Glance
+from stainloom.plugin.job import Job, Result
+from stainloom.plugin.workspace import Workspace
+from stainloom.settings import describe
+from stainloom.wording import lasting, listed, many
+
+_LOOK_MS = 2000
+_TABLE_LEAST_PX, _TABLE_MOST_PX = 120, 260
+_TICK, _CROSS = "\N{CHECK MARK}", "\N{MULTIPLICATION SIGN}"
+_FEW_PATIENTS = 10
+
+
+class TrainPanel(Panel):
+    """Curves of what is trained, what was left running or interrupted, and what came of earlier trainings.
+
+    Parameters
+    ----------
+    workspace
+        What is open.
+    """
+
+    def __init__(self, workspace: Workspace) -> None:
+        super().__init__(workspace)
+        self.basis = words("")
+        self.each = QPushButton("Train fused and each single stain")
+        self.each.setToolTip("One training of all ticked stains together, then one of each alone, one after another")
+        self.each.clicked.connect(self._train_each)
+        self.left_over = words("")
+        self.go_on = QPushButton("Go on with the interrupted training")
+        self.go_on.clicked.connect(self._go_on)
+        self.elsewhere = words("")
+        self.stop = QPushButton("Stop it and keep its state")
+        self.stop.clicked.connect(self._stop_elsewhere)
+        self.curves_of = words("")
+        self.loss, self.accuracy = CurveChart("Loss by epoch"), CurveChart("Share right by epoch")
+        self.heading = words("Runs, newest first:")
+        self.table = _make_table()
+        self.table.itemSelectionChanged.connect(self._show_run)
+        self.details = words("")
+        self.details.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
+        self.use, self.report = QPushButton("Use this run"), QPushButton("Open report")
+        self.use.setToolTip("Predictions in Review are made with it")
+        self.use.clicked.connect(self._use)
+        self.report.clicked.connect(self._open_report)
+        self.compared = words("")
+        self.chart = EstimateChart("Share right on test patients")
+        self._lay_out()
+        self.seen = Trained()
+        self._live: list[Mapping[str, float]] = []
+        self._job: Job | None = None
+        self._stopping = ""
+        self._state: Any = None
+        self._glance = Glance(self)
+        self._glance.seen.connect(self._take)
+        self._glance.failed.connect(lambda error: self.details.setText(str(error)))
+        self._clock = QTimer(self)
+        self._clock.setInterval(_LOOK_MS)
+        self._clock.timeout.connect(self._ask)
+        workspace.run_chosen.connect(lambda _: self._show_run())
+        self._show_all()
+
+    def _lay_out(self) -> None:
+        rows = QVBoxLayout(self)
+        rows.setContentsMargins(0, 0, 0, 0)
+        for part in (
+            self.basis, self.each, self.elsewhere, self.stop, self.left_over, self.go_on,
+            self.curves_of, self.loss, self.accuracy, self.heading, self.table, self.details,
+        ):  # fmt: skip
+            rows.addWidget(part)
+        buttons = QHBoxLayout()
+        buttons.addWidget(self.use)
+        buttons.addWidget(self.report)
+        rows.addLayout(buttons)
+        rows.addWidget(self.compared)
+        rows.addWidget(self.chart)
+
+    # What is so
+
+    def look(self) -> None:
+        """Show what will be trained on, and look for runs where the study changed."""
+        state = self.workspace.state
+        latest = state.latest if state is not None else None
+        self.basis.setText("" if latest is None else basis_said(latest, self._stains(), self.seen.runs))
+        # While it trains, its curves are what is looked at.
+        rests = self._job is None
+        self.basis.setVisible(bool(self.basis.text()) and rests)
+        self.each.setVisible(latest is not None and len(self._stains()) > 1 and rests)
+        self.each.setText(f"Train fused and each single stain ({many(len(self._stains()) + 1, 'training')})")
+        self.each.setEnabled(self.ready)
+        self.go_on.setEnabled(self.ready)
+        if state is not self._state and self.isVisible():
+            self._state = state
+            self._ask()
+
+    def showEvent(self, event: Any) -> None:
+        """Nothing is looked for before somebody looks."""
+        super().showEvent(event)
+        self._state = None
+        self.look()
+        self._clock.start()
+
+    def hideEvent(self, event: Any) -> None:
+        """Nobody looks."""
+        super().hideEvent(event)
+        self._clock.stop()
+
+    def _stains(self) -> tuple[str, ...]:
+        """The stains that are ticked."""
+        latest = self.workspace.state.latest if self.workspace.state is not None else None
+        if latest is None or self.form is None or self.form.problem:
+            return ()
+        return self.form.settings().stains or latest.stains
+
+    def _ask(self) -> None:
+        state = self.workspace.state
+        if state is None:
+            self._take(Trained())
+        elif not self._glance.busy:
+            self._glance.ask(lambda: trained(state.path))
+
+    def _take(self, found: Trained) -> None:
+        ended = {one.key for one in self.seen.under_way} - {one.key for one in found.under_way}
+        new = {run.id for run in found.runs} != {run.id for run in self.seen.runs}
+        self.seen = found
+        if new:
+            self._fill_table()
+        if ended and self._job is None:
+            self._stopping = ""
+            self.workspace.refresh()
+        self._show_all()
+
+    def _show_all(self) -> None:
+        other = self._elsewhere()
+        interrupted = self.seen.interrupted[0] if self.seen.interrupted else None
+        for part in (self.elsewhere, self.stop):
+            part.setVisible(other is not None)
+        for part in (self.left_over, self.go_on):
+            part.setVisible(interrupted is not None and self._job is None)
+        if other is not None:
+            self.elsewhere.setText(elsewhere_said(other, self._stopping == other.key))
+            self.stop.setEnabled(self._stopping != other.key)
+        if interrupted is not None:
+            self.left_over.setText(interrupted_said(interrupted))
+        for part in (self.heading, self.table):
+            part.setVisible(bool(self.seen.runs))
+        self._show_run()
+        self.look()
+
+    def _elsewhere(self) -> Training | None:
+        """A training that this window did not start."""
+        own = self._job.process if self._job is not None else 0
+        return next((one for one in self.seen.under_way if one.process != own), None)
+
+    # Trainings
+
+    def follow(self, job: Job) -> None:
+        """Draw its curves from the first epoch on."""
+        self._job, self._live = job, []
+        job.measured.connect(self._measured)
+        job.ended.connect(lambda _: self._ended(job))
+        self.table.clearSelection()
+        self._show_all()
+
+    def take(self, result: Result) -> None:
+        """Look for the new run, and show it."""
+        run = result.figures.get("run")
+        if run:
+            self.table.setProperty("wanted", run)
+        self._state = None
+
+    def _ended(self, job: Job) -> None:
+        if self._job is job:
+            self._job = None
+            self._ask()
+            self._show_all()
+
+    def _measured(self, row: dict[str, float]) -> None:
+        if self.sender() is self._job:
+            self._live.append(row)
+            self._show_curves()
+
+    def _train_each(self) -> None:
+        assert self.form is not None
+        stains = self._stains()
+        other = {name: value for name, value in self.form.changes().items() if name != "stains"}
+        choices = [stains, *((stain,) for stain in stains)]
+        self.asked.emit(
+            [
+                (f"Train {_called(chosen)}", [*self.plan.words, *options({**other, "stains": tuple(chosen)})])
+                for chosen in choices
+            ]
+        )
+
+    def _go_on(self) -> None:
+        found, state = self.seen.interrupted[0], self.workspace.state
+        assert state is not None
+        command = [
+            "train",
+            str(state.path),
+            "--resume",
+            "--patchset",
+            found.patchset,
+            *options(changed_settings(found)),
+        ]
+        self.asked.emit([("Go on with the training", command)])
+
+    def _stop_elsewhere(self) -> None:
+        other, state = self._elsewhere(), self.workspace.state
+        if other is not None and state is not None:
+            self._stopping = other.key
+            stop_training(state.path, other.key)
+            self._show_all()
+
+    # Curves and runs
+
+    def _show_curves(self) -> None:
+        """Of the run that is selected, else of what is trained, else of the latest run."""
+        run, other = self.selected(), self._elsewhere()
+        level = best = None
+        if run is None and self._job is not None:
+            title, history = f"{self._job.title}: as it learns.", self._live
+        elif run is None and other is not None:
+            title, history = f"{_called(other.stains)}, outside this window: as it learns", list(other.history)
+        else:
+            run = run or next((one for one in self.seen.runs if one.history), None)
+            history = list(run.history) if run is not None else []
+            title = f"{_called(run.stains)}, {run.made:%d %b %Y %H:%M}" if run is not None and run.made else ""
+        there = bool(history) or self._job is not None
+        if history:
+            bests = [row["epoch"] for row in history if row.get("best")]
+            best = bests[-1] if bests else None
+            if "prior_loss" in history[-1]:
+                level = (history[-1]["prior_loss"], "guessing by class shares")
+        self.curves_of.setText(f"Loss (above) and share right (below). {title}" if there else "")
+        self.loss.show_curves(epoch_curves(history, "loss"), best=best, level=level)
+        self.accuracy.show_curves(epoch_curves(history, "accuracy"), best=best, percent=True)
+        for part in (self.curves_of, self.loss, self.accuracy):
+            part.setVisible(there)
+
+    def selected(self) -> RunState | None:
+        """The run that is selected in the table."""
+        chosen = self.table.selectionModel().selectedRows()
+        return self.seen.runs[chosen[0].row()] if chosen and chosen[0].row() < len(self.seen.runs) else None
+
+    def _fill_table(self) -> None:
+        before = self.table.property("wanted") or self.table.property("shown")
+        self.table.setProperty("wanted", None)
+        self.table.blockSignals(True)
+        self.table.clearSelection()
+        self.table.setRowCount(len(self.seen.runs))
+        for row, run in enumerate(self.seen.runs):
+            for column, text in enumerate(run_cells(run)):
+                item = QTableWidgetItem(text)
+                item.setToolTip("\n".join(run_lines(run)))
+                self.table.setItem(row, column, item)
+            if run.id == before:
+                self.table.selectRow(row)
+        self.table.blockSignals(False)
+        self.table.resizeRowsToContents()
+        high = self.table.verticalHeader().length() + self.table.horizontalHeader().height() + 4
+        self.table.setFixedHeight(max(_TABLE_LEAST_PX, min(_TABLE_MOST_PX, high)))
+
+    def _show_run(self) -> None:
+        run = self.selected()
+        self.table.setProperty("shown", run.id if run is not None else None)
+        lines = run_lines(run) if run is not None else []
+        if run is not None and run.id == self.workspace.chosen_run:
+            lines.append(f"{_TICK} Review predicts with this run.")
+        self.details.setText("\n".join(lines) or ("Click a run to see its curves." if self.seen.runs else ""))
+        self.details.setVisible(bool(self.details.text()))
+        self.use.setVisible(run is not None)
+        self.use.setEnabled(run is not None and run.usable and run.id != self.workspace.chosen_run)
+        self.report.setVisible(run is not None and run.report is not None)
+        self._show_curves()
+        self._show_comparison(run)
+
+    def _show_comparison(self, run: RunState | None) -> None:
+        found = compared_runs(self.seen.runs, run.patchset if run is not None else "")
+        estimates = [
+            Estimate(_called(one.stains), one.test.accuracy, one.test.interval, len(one.stains) > 1)
+            for one in found
+            if one.test is not None
+        ]
+        shown = len(estimates) > 1
+        self.chart.show_estimates(estimates if shown else [], found[0].test.chance if shown and found[0].test else None)
+        self.compared.setText(comparison_said(found) if shown else "")
+        self.compared.setVisible(shown)
+        self.chart.setVisible(shown)
+
+    def _use(self) -> None:
+        run = self.selected()
+        if run is not None:
+            self.workspace.choose_run(run.id)
+
+    def _open_report(self) -> None:
+        run = self.selected()
+        if (
+            run is not None
+            and run.report is not None
+            and not QDesktopServices.openUrl(QUrl.fromLocalFile(str(run.report)))
+        ):
+            self.details.setText(f"{self.details.text()}\nNo program of this machine opens it: {run.report}")
+
+
+def _make_table() -> QTableWidget:
+    table = QTableWidget(0, 3)
+    table.setHorizontalHeaderLabels(["Run", "Right on test", "Outcome"])
+    table.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
+    table.setSelectionMode(QAbstractItemView.SelectionMode.SingleSelection)
+    table.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
+    table.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+    table.verticalHeader().hide()
+    header = table.horizontalHeader()
+    header.setSectionResizeMode(QHeaderView.ResizeMode.ResizeToContents)
+    header.setSectionResizeMode(0, QHeaderView.ResizeMode.Stretch)
+    table.setAccessibleName("Runs of this study, newest first")
+    return table
+
+
+def _called(stains: Sequence[str]) -> str:
+    """*5 stains fused*, *HE alone*."""
+    return f"{len(stains)} stains fused" if len(stains) > 1 else f"{stains[0]} alone" if stains else "a run"
+
+
+def basis_said(latest: PatchSetState, stains: Sequence[str], runs: Sequence[RunState]) -> str:
+    """When and for what the patches were cut, and how long one look at all of them took the last time with as many stains."""
+    training = latest.sets.get("train", 0)
+    said = f"Patches of {latest.made:%d %b %Y %H:%M}, {training:,} of the windows for training."
+    alike = next((run for run in runs if len(run.stains) == len(stains) and run.seconds > 0 and run.history), None)
+    if alike is None or not alike.history[-1].get("passes"):
+        return said
+    seconds = training * latest.samples / max(1, latest.windows) * alike.seconds / alike.history[-1]["passes"]
+    return (
+        f"{said} One look at all of them, with their turns, takes about {lasting(seconds)} at the speed of the last run of "
+        f"{many(len(stains), 'stain')}; training ends when the validation loss falls no more."
+    )
+
+
+def elsewhere_said(training: Training, stopping: bool) -> str:
+    """A training that another process does, in words."""
+    left = f", {time_left(training.seconds_left)}" if training.seconds_left is not None else ""
+    since = training.since[:16].replace("T", " ")
+    said = f"A training of {_called(training.stains)} runs outside this window ({training.host}, since {since} UTC): {100 * training.share:.0f} %{left}. {training.what}"
+    return f"{said} \N{EM DASH} stopping" if stopping else said
+
+
+def interrupted_said(found: Interrupted) -> str:
+    """A training that can go on, in words."""
+    stains = _called(found.settings.stains) if found.settings.stains else "all stains"
+    control = f" ({found.settings.control})" if found.settings.control != "none" else ""
+    return f"A training of {stains}{control} was interrupted after {many(len(found.history), 'epoch')}; its state of {found.kept:%d %b %Y %H:%M} is kept."
+
+
+def changed_settings(found: Interrupted) -> dict[str, Any]:
+    """The settings of an interrupted training that are not the usual ones: what its command line has to say."""
+    return {
+        field.name: getattr(found.settings, field.name)
+        for field in describe(settings_of("train"))
+        if getattr(found.settings, field.name) != field.default
+    }
+
+
+def run_cells(run: RunState) -> tuple[str, str, str]:
+    """A row of the table: when and what, how good, whether it can be used."""
+    when = f"{run.made:%d %b %Y %H:%M}" if run.made is not None else run.id
+    name = f"{when}\n{_called(run.stains)}" if run.stains else when
+    if run.problem:
+        return name, "", f"{_CROSS} cannot\nbe used"
+    right = "not tested" if run.test is None else f"{100 * run.test.accuracy:.0f} %"
+    if run.test is not None and run.test.interval is not None:
+        right += f"\n{100 * run.test.interval[0]:.0f} to {100 * run.test.interval[1]:.0f} %"
+    if run.control != "none":
+        return name, right, f"! control:\n{run.control}"
+    return name, right, f"{_TICK} learned" if run.outcome == "learned" else f"{_CROSS} did not\nlearn"
+
+
+def run_lines(run: RunState) -> list[str]:
+    """A run in words."""
+    if run.problem:
+        return [f"{_CROSS} {run.id} cannot be used: {run.problem}"]
+    lines = [f"{_called(run.stains)}: {listed(run.stains)}", f"Tells apart {listed(run.classes)}."]
+    if run.test is not None:
+        lines.append(test_said(run.test))
+    else:
+        lines.append("Not tested: no patient was held out, or it did not learn.")
+    lines.append(
+        f"Best epoch {run.best_epoch} of {len(run.history)}, in {lasting(run.seconds)}; patch set {run.patchset[:8]}; run {run.id}."
+    )
+    return lines
+
+
+def test_said(test: TestFigures) -> str:
+    """How good a run is on its test patients, in words."""
+    said = (
+        f"Test: {many(test.windows, 'window')} of {many(test.patients, 'patient')}; {100 * test.accuracy:.1f} % right, "
+        f"{100 * test.balanced:.1f} % balanced over classes"
+    )
+    said += f"; guessing the largest class: {100 * test.chance:.1f} %." if test.chance is not None else "."
+    few = test.interval is not None and test.patients < _FEW_PATIENTS
+    return said + (f" Over {many(test.patients, 'patient')} the range says little." if few else "")
+
+
+def compared_runs(runs: Sequence[RunState], patchset: str = "") -> list[RunState]:
+    """The latest usable fused run on a patch set, then the latest of each single stain on the same; without a name, on that of the latest fused run."""
+    tested = [run for run in runs if run.usable and run.test and (not patchset or run.patchset == patchset)]
+    fused = next((run for run in tested if len(run.stains) > 1), None)
+    if fused is None:
+        return []
+    single = {run.stains[0]: run for run in reversed(tested) if len(run.stains) == 1 and run.patchset == fused.patchset}
+    return [fused, *(single[stain] for stain in fused.stains if stain in single)]
+
+
+def comparison_said(found: Sequence[RunState]) -> str:
+    """Fused against the best single stain, in words."""
+    measured = {run.stains: run.test.accuracy for run in found if run.test is not None}
+    best = max((stains for stains in measured if len(stains) == 1), key=lambda stains: measured[stains])
+    gain = 100 * (measured[found[0].stains] - measured[best])
+    complete = all(run.test is not None and run.test.interval for run in found)
+    unsaid = "" if complete else " Runs without a whisker were made before intervals were measured."
+    return f"Fused: {gain:+.0f} points against the best single stain ({best[0]}), on the same test windows.{unsaid}"

@@ -1,0 +1,29 @@
+"""Counts, lists, sizes and times as people say them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+
+def many(count: int, one: str) -> str:
+    """A count and its noun: *1 slide*, *1,240 slides*."""
+    return f"{count:,} {one}" if count == 1 else f"{count:,} {one}s"
+
+
+def listed(names: Sequence[str]) -> str:
+    """Names in a sentence: *HE*, *HE and SMA*, *HE, SMA and VG*; empty without names."""
+    return f"{', '.join(names[:-1])} and {names[-1]}" if len(names) > 1 else "".join(names)
+
+
+def size_of(bytes_: float) -> str:
+    """A size on disk: *3 MB*, *1.4 GB*."""
+    if bytes_ >= 1e9:
+        return f"{bytes_ / 1e9:.1f} GB"
+    return f"{bytes_ / 1e6:.0f} MB" if bytes_ >= 1e6 else f"{max(1, round(bytes_ / 1e3))} kB"
+
+
+def lasting(seconds: float) -> str:
+    """How long something takes: *40 s*, *6 min*, *1.5 h*."""
+    if seconds < 90:
+        return f"{max(1, round(seconds))} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
