@@ -6,7 +6,7 @@ import io
 import math
 import zipfile
 import zlib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -55,7 +55,13 @@ def write_arrays(
     write_whole(path, packed.getvalue(), error_type)
 
 
-def read_arrays(path: Path, most_bytes: int, error_type: type[StainloomError] = CaseError) -> dict[str, NDArray[Any]]:
+def read_arrays(
+    path: Path,
+    most_bytes: int,
+    error_type: type[StainloomError] = CaseError,
+    *,
+    names: Collection[str] | None = None,
+) -> dict[str, NDArray[Any]]:
     """Read an npz of plain numbers.
 
     Parameters
@@ -66,6 +72,8 @@ def read_arrays(path: Path, most_bytes: int, error_type: type[StainloomError] = 
         What all arrays together may take in memory; checked against the headers before any is read.
     error_type
         The child of `StainloomError` to raise.
+    names
+        Only these arrays; the others are neither read nor unpacked. None is all.
 
     Raises
     ------
@@ -78,7 +86,9 @@ def read_arrays(path: Path, most_bytes: int, error_type: type[StainloomError] = 
             total = sum(entry.file_size for entry in entries)
             if len(entries) > _ARRAYS_MOST or total > most_bytes + len(entries) * _HEADER_MOST:
                 raise ValueError(f"{len(entries)} arrays of {total} bytes, at most {most_bytes} bytes are read")
-            return {entry.filename.removesuffix(".npy"): _read_one(archive, entry) for entry in entries}
+            by_name = {entry.filename.removesuffix(".npy"): entry for entry in entries}
+            wanted = [name for name in by_name if names is None or name in names]
+            return {name: _read_one(archive, by_name[name]) for name in wanted}
     except (ValueError, zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
         raise error_type(
             f"{path.name} cannot be read",

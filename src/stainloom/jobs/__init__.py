@@ -12,6 +12,9 @@ from stainloom.jobs.outcome import Outcome
 from stainloom.jobs.painting import export_annotations, import_annotations, transfer
 from stainloom.jobs.predicting import predict
 from stainloom.jobs.reporting import report
+from stainloom.jobs.reviewing import mark_reviewed, unmark_reviewed
+from stainloom.jobs.runs import best_run, known_runs
+from stainloom.jobs.serving import serve
 from stainloom.jobs.simulating import simulate
 from stainloom.jobs.studies import (
     add_case,
@@ -26,12 +29,13 @@ from stainloom.jobs.studies import (
 from stainloom.jobs.survey import survey
 from stainloom.jobs.thumbnails import thumbnail
 from stainloom.jobs.training import held_out_cases, train
-from stainloom.jobs.viewing import open_view
+from stainloom.jobs.viewing import maps_of, open_maps_view, open_view
 
 __all__ = [
-    "Outcome", "add_case", "check_case", "check_study", "export", "export_annotations", "held_out_cases", "import_annotations",
-    "import_landmarks", "new_study", "normalize", "open_view", "pack", "predict", "register", "relocate", "report",
-    "settings_of", "show_study", "simulate", "survey", "thumbnail", "train", "transfer",
+    "Outcome", "add_case", "best_run", "check_case", "check_study", "export", "export_annotations", "held_out_cases",
+    "import_annotations", "import_landmarks", "known_runs", "maps_of", "mark_reviewed", "new_study", "normalize",
+    "open_maps_view", "open_view", "pack", "predict", "register", "relocate", "report", "serve", "settings_of",
+    "show_study", "simulate", "survey", "thumbnail", "train", "transfer", "unmark_reviewed",
 ]  # fmt: skip
 
 

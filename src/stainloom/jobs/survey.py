@@ -12,6 +12,7 @@ from stainloom.errors import StainloomError
 from stainloom.io.casefile import StudyFolder
 from stainloom.io.files import read_json
 from stainloom.jobs.opening import colour_of, is_stale, patchsets_by_age, verdict_of
+from stainloom.jobs.reviewing import review_stands
 
 Carried = Literal["no", "old", "yes"]
 
@@ -69,6 +70,10 @@ class CaseState:
         Whether its patient is in the latest patch set.
     predicted
         Whether a run predicted anything over it.
+    reviewed
+        Whether somebody looked at its maps and its paint, and these are still the same.
+    review_old
+        Whether somebody had, and the maps or the paint changed since.
     problem
         Why it cannot be read, one sentence; empty where it can.
     """
@@ -79,6 +84,8 @@ class CaseState:
     painted: bool = False
     exported: bool = False
     predicted: bool = False
+    reviewed: bool = False
+    review_old: bool = False
     problem: str = ""
 
     @property
@@ -153,6 +160,7 @@ def _case(folder: StudyFolder, name: str, exported: set[str]) -> CaseState:
     try:
         case = folder.case(name)
         maps = folder.case_path(name) / "maps"
+        stands = review_stands(folder, name)
         return CaseState(
             name,
             case.patient,
@@ -160,6 +168,8 @@ def _case(folder: StudyFolder, name: str, exported: set[str]) -> CaseState:
             folder.labels_path(name).exists(),
             case.patient in exported,
             maps.is_dir() and any((run / "maps.json").is_file() for run in maps.iterdir()),
+            stands is True,
+            stands is False,
         )
     except StainloomError as error:
         return CaseState(name, "", problem=str(error))
