@@ -95,6 +95,8 @@ class MapsView:
         Stains that were aligned anew, came in or dropped out since: the maps are as they were then.
     recoloured
         Stains whose colours were normalized anew since.
+    id
+        Tells whether these are still the same maps; empty of maps that were never saved.
     pixel
         The probabilities and the weights at one (row, col), as shares of 1, in the order of `classes` and of `weights`;
         None reads them from the arrays.
@@ -109,6 +111,7 @@ class MapsView:
     classes: tuple[LesionClass, ...]
     realigned: tuple[str, ...] = ()
     recoloured: tuple[str, ...] = ()
+    id: str = ""
     pixel: Callable[[int, int], tuple[Shares, Shares]] | None = None
 
     def __post_init__(self) -> None:
@@ -117,6 +120,14 @@ class MapsView:
             raise ValueError(f"a class map is (rows, cols) uint8: {shape} {self.class_map.dtype}")
         if len(self.probabilities) != len(self.classes):
             raise ValueError(f"probabilities are one a class, {len(self.classes)}: {len(self.probabilities)}")
+
+    def same_as(self, other: MapsView) -> bool:
+        """Whether others show and say the same."""
+        return bool(self.id) and self._said == other._said
+
+    @property
+    def _said(self) -> tuple[Any, ...]:
+        return self.run, self.id, self.classes, self.realigned, self.recoloured
 
     @property
     def outdated(self) -> tuple[str, ...]:

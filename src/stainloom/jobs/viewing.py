@@ -116,7 +116,7 @@ def _by_age(parent: Path) -> tuple[str, ...]:
 
 
 def _maps_view(folder: StudyFolder, case: Case, run: str | None) -> MapsView | None:
-    from stainloom.io.maps import open_maps
+    from stainloom.io.maps import maps_id, open_maps
 
     parent = folder.case_path(case.name) / "maps"
     names = _by_age(parent)
@@ -145,6 +145,7 @@ def _maps_view(folder: StudyFolder, case: Case, run: str | None) -> MapsView | N
         _as_named_now(facts.classes, folder.study.lesions),
         _realigned(folder, case, facts),
         _recoloured(folder, case, facts),
+        maps_id(parent / facts.run),
         pixel,
     )
 

@@ -10,6 +10,7 @@ from stainloom.jobs.survey import CaseState, StudyState
 from stainloom.plugin.cases import CasesDock
 from stainloom.plugin.dock import Dock, JobDock, JobSpec, Plan
 from stainloom.plugin.job import Result
+from stainloom.plugin.review import ReviewDock
 from stainloom.plugin.workspace import Workspace
 
 _NO_STUDY = "Open a study first."
@@ -167,9 +168,11 @@ def _job_dock(spec: JobSpec) -> DockEntry:
 
 
 _CASES = "The cases of a study: open one, and see what is done and what is not."
+_REVIEW = "See what the network says of a case, where it is unsure, and which stain it listened to."
 
 DOCKS: tuple[DockEntry, ...] = (
     DockEntry("Cases", _CASES, lambda workspace: CasesDock(workspace, "Cases", _CASES)),
     *(_job_dock(spec) for spec in _JOBS),
+    DockEntry("Review", _REVIEW, lambda workspace: ReviewDock(workspace, "Review", _REVIEW)),
 )
 """In the order of the work."""

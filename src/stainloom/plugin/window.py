@@ -64,6 +64,7 @@ class Docks(QObject):
             self.workspace.queue.detach()
         else:
             self.workspace.queue.stop()
+        self.workspace.warm.close()
         self.workspace.thumbnails.close()
         self.workspace.close_case()
         return False

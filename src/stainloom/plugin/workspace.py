@@ -15,8 +15,10 @@ from stainloom import jobs
 from stainloom.errors import StainloomError
 from stainloom.jobs.survey import CaseState, StudyState
 from stainloom.plugin.job import Job, JobQueue, Result
+from stainloom.plugin.predicted import Predicted
 from stainloom.plugin.session import Session
 from stainloom.plugin.thumbnails import Thumbnails
+from stainloom.plugin.warm import WarmChild
 
 _log = logging.getLogger(__name__)
 
@@ -38,6 +40,8 @@ class Workspace(QObject):
     """A `StainloomError` that no dock asked for: a study that vanished, a case that cannot be opened."""
     dock_wanted = Signal(str)
     """Name of the dock that does what is missing."""
+    run_chosen = Signal(str)
+    """Id of the run that predictions are to be made with: see `chosen_run`."""
     saving_changed = Signal(str, bool)
     """What is so of the paint, for the status line: *saved 14:03* and True, or *NOT SAVED: the disk is full* and False."""
 
@@ -48,6 +52,9 @@ class Workspace(QObject):
         self.session: Session | None = None
         self.queue = JobQueue(self)
         self.thumbnails = Thumbnails(self)
+        self.chosen_run = ""
+        self.warm = WarmChild(self)
+        self.predicted = Predicted(self)
         self._looking = False
         self._again = False
 
@@ -64,6 +71,7 @@ class Workspace(QObject):
     def open_study(self, study: Path, case: str | None = None) -> None:
         """Open a study and show a case of it, the first unless one is named; `StainloomError` where it is none."""
         self.state = jobs.survey(study)
+        self.chosen_run = ""
         self.state_changed.emit()
         names = [found.name for found in self.state.cases if not found.problem]
         if case is not None or names:
@@ -74,7 +82,7 @@ class Workspace(QObject):
     def open_case(self, name: str) -> None:
         """Show another case; the one before is closed when the new one is open."""
         assert self.state is not None
-        view = jobs.open_view(self.state.path, name)
+        view = jobs.open_view(self.state.path, name, with_maps=False)
         self.close_case()
         self.session = Session.open(self.viewer, view)
         self.case_changed.emit()
@@ -126,6 +134,11 @@ class Workspace(QObject):
             self._again = False
             QTimer.singleShot(0, self.refresh)
 
+    def choose_run(self, run: str) -> None:
+        """Predict with this run from now on."""
+        self.chosen_run = run
+        self.run_chosen.emit(run)
+
     def run(self, title: str, words: list[str], ended: Callable[[Result], Any]) -> Job:
         """Ask for a job; it starts when those before it have ended, and the study is looked at anew after it."""
         job = Job(title, words)
@@ -140,7 +153,9 @@ class Workspace(QObject):
         if self.session is None:
             return
         name = self.session.view.case.name
-        if not any(path.startswith(f"cases/{name}/") for path in result.changed):
+        touched = [path for path in result.changed if path.startswith(f"cases/{name}/")]
+        # Other maps are taken in place, when the study was looked at: see `predicted`.
+        if all(path.startswith(f"cases/{name}/maps/") for path in touched):
             return
         camera = self.viewer.scene.camera
         centre, zoom = camera.center, camera.zoom
