@@ -11,8 +11,8 @@ import numpy as np
 from stainloom.case.lesions import LesionClass
 from stainloom.case.view import MapsView
 
-LEAST_PX = 4
-"""Windows that make a region: fewer are specks, of which every map has thousands."""
+LEAST_MM2 = 0.005
+"""What makes a region: smaller ones are specks, of which every map has thousands."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class Region:
     edges_um: tuple[float, float, float, float]
 
 
-def least_certain(maps: MapsView, *, most: int = 200, least_px: int = LEAST_PX) -> tuple[tuple[Region, ...], int]:
+def least_certain(maps: MapsView, *, most: int = 200, least_mm2: float = LEAST_MM2) -> tuple[tuple[Region, ...], int]:
     """The regions of a prediction that the network was least sure of.
 
     Parameters
@@ -46,8 +46,8 @@ def least_certain(maps: MapsView, *, most: int = 200, least_px: int = LEAST_PX) 
         The prediction.
     most
         How many are given.
-    least_px
-        Windows that make a region; pixels that touch at a corner belong together.
+    least_mm2
+        What makes a region; pixels that touch at a corner belong together.
 
     Returns
     -------
@@ -57,12 +57,14 @@ def least_certain(maps: MapsView, *, most: int = 200, least_px: int = LEAST_PX) 
     for number, lesion in enumerate(maps.classes):
         mask = (maps.class_map == lesion.id).astype(np.uint8)
         if mask.any():
-            found += _regions_of(maps, lesion, mask, number, least_px)
+            found += _regions_of(maps, lesion, mask, number, least_mm2)
     found.sort(key=lambda region: (region.certainty, -region.area_mm2))
     return tuple(found[:most]), len(found)
 
 
-def _regions_of(maps: MapsView, lesion: LesionClass, mask: np.ndarray, number: int, least_px: int) -> Iterable[Region]:
+def _regions_of(
+    maps: MapsView, lesion: LesionClass, mask: np.ndarray, number: int, least_mm2: float
+) -> Iterable[Region]:
     count, labels, stats, _ = cv2.connectedComponentsWithStats(mask, connectivity=8)
     inside = np.flatnonzero(mask.ravel())
     shares = maps.probability(number).ravel()[inside]
@@ -70,6 +72,6 @@ def _regions_of(maps: MapsView, lesion: LesionClass, mask: np.ndarray, number: i
     (row_um, col_um), (top, left) = maps.um_per_px, maps.origin_um
     for one in range(1, count):
         col, row, cols, rows, area = (int(value) for value in stats[one])
-        if area >= least_px:
+        if area * row_um * col_um / 1e6 >= least_mm2:
             edges = (top + row * row_um, left + col * col_um, top + (row + rows) * row_um, left + (col + cols) * col_um)
             yield Region(lesion, area * row_um * col_um / 1e6, float(sums[one]) / area, edges)

@@ -112,7 +112,7 @@ class RunFacts:
         Name of its folder.
     made
         When, UTC, ISO 8601.
-    stains, classes, outcome, figures, simulated, one_patient, normalized
+    stains, classes, um_per_px, outcome, figures, simulated, one_patient, normalized
         As in `Run`.
     control
         What it was a control for; `none` where it was to learn.
@@ -124,6 +124,7 @@ class RunFacts:
     made: str = ""
     stains: tuple[str, ...] = ()
     classes: tuple[LesionClass, ...] = ()
+    um_per_px: float = 1.0
     outcome: Outcome = "learned"
     control: str = "none"
     figures: Mapping[str, Any] = field(default_factory=dict)

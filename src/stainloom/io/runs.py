@@ -201,6 +201,7 @@ def read_run_facts(folder: Path) -> RunFacts:
         made=record.made,
         stains=tuple(record.stains),
         classes=tuple(LesionClass(**lesion.model_dump()) for lesion in record.classes),
+        um_per_px=record.um_per_px,
         outcome=record.outcome,
         control=str(record.settings.get("control", "none")),
         figures=record.figures,

@@ -10,6 +10,7 @@ from qtpy.QtWidgets import QSizePolicy, QWidget
 from stainloom.case.lesions import LesionClass
 from stainloom.plugin.overlay import WEIGHT_COLORMAP
 from stainloom.plugin.readout import Readout
+from stainloom.plugin.reviewing import place_words
 
 _LINE_PX = 17
 _NAME_PX, _NUMBER_PX = 64, 34
@@ -47,7 +48,7 @@ class ReadoutBars(QWidget):
 
     def sizeHint(self) -> QSize:
         """As many lines as the longer column has."""
-        return QSize(200, (1 + max(len(self._stains), len(self._classes))) * _LINE_PX)
+        return QSize(200, (2 + max(len(self._stains), len(self._classes))) * _LINE_PX)
 
     def paintEvent(self, event: QPaintEvent) -> None:
         """Draw both columns."""
@@ -56,14 +57,18 @@ class ReadoutBars(QWidget):
         half = self.width() / 2
         weights = {} if here is None else here.weights
         shares = {} if here is None else here.probabilities
-        self._title(painter, QRectF(0, 0, half, _LINE_PX), "Weight of each stain")
-        self._title(painter, QRectF(half + 8, 0, half - 8, _LINE_PX), "Probability of each class")
+        # Drawn here too: a label that changes its text has the whole dock laid out anew, 10 ms a move.
+        painter.setPen(self.palette().text().color())
+        place = QRectF(0, 0, self.width(), _LINE_PX)
+        painter.drawText(place, int(Qt.AlignmentFlag.AlignVCenter), "" if here is None else place_words(here))
+        self._title(painter, QRectF(0, _LINE_PX, half, _LINE_PX), "Weight of each stain")
+        self._title(painter, QRectF(half + 8, _LINE_PX, half - 8, _LINE_PX), "Probability of each class")
         for number, stain in enumerate(self._stains):
             share = weights.get(stain)
             color = None if share is None else self._colors[round(share * _STEPS)]
-            self._bar(painter, QRectF(0, (number + 1) * _LINE_PX, half - 4, _LINE_PX), stain, share, color, False)
+            self._bar(painter, QRectF(0, (number + 2) * _LINE_PX, half - 4, _LINE_PX), stain, share, color, False)
         for number, lesion in enumerate(self._classes):
-            box = QRectF(half + 8, (number + 1) * _LINE_PX, half - 8, _LINE_PX)
+            box = QRectF(half + 8, (number + 2) * _LINE_PX, half - 8, _LINE_PX)
             said = here is not None and here.predicted == lesion.short
             self._bar(painter, box, lesion.short, shares.get(lesion.short), QColor(lesion.color), said)
         painter.end()

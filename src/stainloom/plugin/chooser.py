@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from qtpy.QtCore import Qt, Signal
-from qtpy.QtWidgets import QComboBox, QFormLayout, QSlider, QWidget
+from qtpy.QtWidgets import QComboBox, QFormLayout, QSizePolicy, QSlider, QWidget
 
 from stainloom.case.view import MapsView
 from stainloom.plugin.overlay import NEXT_OVERLAY_KEY, OVERLAY_KEY, Overlay
@@ -39,6 +39,8 @@ class OverlayChooser(QWidget):
         )
         self.opacity = QSlider(Qt.Orientation.Horizontal)
         self.opacity.setRange(5, 100)
+        for box in (self.kind, self.of):
+            box.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
         for editor, name in ((self.kind, "Show"), (self.of, "of"), (self.opacity, "Opacity")):
             editor.setAccessibleName(name)
         self._form = QFormLayout(self)

@@ -164,6 +164,7 @@ class Messages(QWidget):
         """Say nothing."""
         while (item := self._rows.takeAt(0)) is not None:
             if item.widget() is not None:
+                item.widget().hide()  # else it is drawn below the next one until it is deleted
                 item.widget().deleteLater()
 
     def say(self, kind: str, text: str, details: str = "") -> None:

@@ -61,7 +61,7 @@ class Overlay:
     def bar(self) -> Bar:
         """How its colours are to be read."""
         said, low, high = {
-            "weight": (": how strongly the network let it through", "0  ignored", "fully used  1"),
+            "weight": (" in the network", "0  ignored", "fully used  1"),
             "probability": (", as the network says", "0  surely not", "surely  1"),
             "certainty": (": probability of the predicted class", "0", "sure  1"),
         }[self.kind]

@@ -15,15 +15,14 @@ from stainloom.errors import StainloomError
 from stainloom.plugin.bars import ReadoutBars
 from stainloom.plugin.chooser import OverlayChooser
 from stainloom.plugin.dock import Dock, JobControls, words
-from stainloom.plugin.form import SettingsForm, options
 from stainloom.plugin.job import Result
 from stainloom.plugin.overlay import CLASSES
 from stainloom.plugin.regionlist import NEXT_REGION_KEY, RegionList
 from stainloom.plugin.reviewing import (
     around,
+    detail_words,
     is_as_scanned,
     map_notes,
-    place_words,
     run_problem,
     run_title,
     run_words,
@@ -34,7 +33,6 @@ from stainloom.plugin.reviewing import (
 from stainloom.plugin.workspace import Workspace
 
 _MOVE_MS = 40
-_HIDDEN = ("threads", "batch", "region_px")
 
 
 class ReviewDock(Dock):
@@ -87,29 +85,34 @@ class ReviewDock(Dock):
         self.case.clicked.connect(lambda: self._predict(False))
         self.every.clicked.connect(lambda: self._predict(True))
         self.why = words("")
-        self.form = SettingsForm(jobs.settings_of("predict"), ("stride_px",), _HIDDEN)
-        self.form.changed.connect(self.look)
+        self.detail = QComboBox()
+        self.detail.setAccessibleName("Detail")
+        self.detail.setToolTip("A view joins the maps that this run has of this case, in their detail")
+        self._usual_px = jobs.settings_of("predict")().stride_px
+        for stride in (self._usual_px // 2, self._usual_px, self._usual_px * 2):
+            self.detail.addItem("", stride)
+        self.detail.setCurrentIndex(1)
         self.controls = JobControls()
         self.controls.run.hide()
         self.controls.cancel.clicked.connect(self.cancel)
+        self.controls.hide()
         self.rows.addWidget(words("Predict"))
         self.rows.addLayout(_row(self.view, self.case, self.every))
         self.again = QPushButton("Predict again")
         self.again.clicked.connect(lambda: self._predict(False))
         self.outdated = words("")
-        for part in (self.why, self.form, self.controls, self.messages, self.outdated, self.again):
+        for part in (self.why, self.detail, self.controls, self.messages, self.outdated, self.again):
             self.rows.addWidget(part)
 
     def _make_look(self) -> None:
         self.chooser = OverlayChooser()
         self.chooser.chosen.connect(self._show)
         self.chooser.opacity_changed.connect(self._set_opacity)
-        self.place = words("")
         self.bars = ReadoutBars()
         self.regions = RegionList()
         self.regions.wanted.connect(self._fly)
         self.workspace.viewer.bind_key(NEXT_REGION_KEY, lambda _: self.regions.fly_to_next(), overwrite=True)
-        for part in (self.chooser, self.place, self.bars, self.regions):
+        for part in (self.chooser, self.bars, self.regions):
             self.rows.addWidget(part)
 
     def _make_review(self) -> None:
@@ -151,6 +154,9 @@ class ReviewDock(Dock):
         self.run.setVisible(self.run.count() > 0)
         self.run_said.setText(run_words(predicted.facts, predicted.run))
         self.run_said.setVisible(bool(predicted.run))
+        um_per_px = 1.0 if predicted.facts is None else predicted.facts.um_per_px
+        for row in range(self.detail.count()):
+            self.detail.setItemText(row, detail_words(self.detail.itemData(row), um_per_px, self._usual_px))
 
     def _show_maps(self) -> None:
         workspace, predicted = self.workspace, self.workspace.predicted
@@ -161,7 +167,6 @@ class ReviewDock(Dock):
         self.outdated.setText("\n".join(f"!  {note}" for note in notes))
         self.outdated.setVisible(bool(notes))
         self.again.setVisible(bool(maps is not None and maps.outdated))
-        self.place.setVisible(maps is not None)
         self.bars.setVisible(maps is not None)
         if maps is not None:
             self.bars.put_names(tuple(maps.weights), maps.classes)
@@ -183,7 +188,8 @@ class ReviewDock(Dock):
         self.first.setText(f"Go to {self._remedy}")
         self.state.setText(missing or state_words(workspace))
         busy = self.controls.job is not None
-        ready = not (missing or self.form.problem or busy or run_problem(workspace))
+        ready = not (missing or busy or run_problem(workspace))
+        self.controls.setVisible(busy)
         cases = 0 if workspace.state is None else len([case for case in workspace.state.cases if not case.problem])
         self.view.setText("This view")
         self.case.setText("This case")
@@ -226,7 +232,7 @@ class ReviewDock(Dock):
         name, run = workspace.session.view.case.name, workspace.predicted.run
         self.messages.clear()
         box = (top, left, bottom - top, right - left)
-        job = workspace.warm.predict(workspace.state.path, run, name, box, self.form.settings().stride_px)
+        job = workspace.warm.predict(workspace.state.path, run, name, box, self.detail.currentData())
         job.ended.connect(self._view_ended)
         self.controls.follow(job)
         self.look()
@@ -248,7 +254,7 @@ class ReviewDock(Dock):
             name = workspace.session.view.case.name
             command += ["--case", name]
             title = f"Predict {name}"
-        self._ask(title, [*command, *options(self.form.changes())], self._predicted)
+        self._ask(title, [*command, "--stride-px", str(self.detail.currentData())], self._predicted)
 
     def _ask(self, title: str, command: list[str], ended: Any) -> None:
         queue = self.workspace.queue
@@ -315,13 +321,10 @@ class ReviewDock(Dock):
     def _read_out(self) -> None:
         session = self.workspace.session
         if session is None or session.maps is None or is_as_scanned(session):
-            self.place.setText("")
             self.bars.put(None)
         else:
             row, col = self.workspace.viewer.cursor.position[-2:]
-            here = session.readout((float(row), float(col)))
-            self.place.setText(place_words(here))
-            self.bars.put(here)
+            self.bars.put(session.readout((float(row), float(col))))
         if self.case.isEnabled():
             self._show_view_problem()
 

@@ -139,6 +139,15 @@ def map_notes(maps: MapsView, now: Iterable[LesionClass]) -> list[str]:
     return notes
 
 
+def detail_words(stride_px: int, um_per_px: float, usual_px: int) -> str:
+    """How fine a prediction is, and what it costs beside the usual one."""
+    said = f"one prediction every {stride_px * um_per_px:g} um"
+    times = (usual_px / stride_px) ** 2
+    if times == 1:
+        return said
+    return f"{said}, {times:g} times as long" if times > 1 else f"{said}, {1 / times:g} times as fast"
+
+
 def place_words(here: Readout) -> str:
     """The head of what is under the cursor: *MEMA, 0.81 certain; painted MF*."""
     predicted = f"{here.predicted}, {here.certainty:.2f} certain" if here.predicted else "nothing predicted here"
