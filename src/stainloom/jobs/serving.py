@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
+_BATCH = 64
+"""Windows computed together: few, because a view that is no longer wanted ends between two batches."""
+
 Say = Callable[..., None]
 """Writes one line: a kind, and what it holds."""
 
@@ -85,7 +88,7 @@ class ViewServer:
         network = self._ready(folder, request.run)
         opened = self._opened(folder, request.case, network.run.normalized)
         stride = _stride_of_maps(folder, request, network.run.um_per_px) or request.stride_px
-        settings = check(PredictSettings, {"stride_px": stride})
+        settings = check(PredictSettings, {"stride_px": stride, "batch": _BATCH})
 
         def told(done: float, total: float, what: str, slide: str = "") -> None:
             progress(done, total, what, request.case)

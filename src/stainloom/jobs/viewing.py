@@ -54,6 +54,8 @@ def open_view(
     """
     folder = StudyFolder.open(study)
     found = folder.case(check_case(study, case))
+    # Before the slides: what cannot be shown leaves none of them open.
+    maps = _maps_view(folder, found, run) if with_maps else None
     cache = TileCache(cache_bytes)
     opened: list[OpenedSlide] = []
     stains = []
@@ -83,7 +85,7 @@ def open_view(
         labels,
         scale,
         _carried_at(folder, found),
-        _maps_view(folder, found, run) if with_maps else None,
+        maps,
         folder.study.simulated,
         close,
     )

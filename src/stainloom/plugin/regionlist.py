@@ -26,7 +26,7 @@ from stainloom.plugin.dock import words
 _log = logging.getLogger(__name__)
 
 NEXT_REGION_KEY = "N"
-_ROWS_SEEN = 6
+_ROWS_SEEN, _ROW_PX = 6, 24
 _SWATCH_PX = 12
 
 
@@ -47,8 +47,8 @@ class RegionList(QWidget):
         self.table.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
         self.table.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         self.table.horizontalHeader().setSectionResizeMode(QHeaderView.ResizeMode.Stretch)
-        row = self.table.verticalHeader().defaultSectionSize()
-        self.table.setFixedHeight(row * (_ROWS_SEEN + 1))
+        self.table.verticalHeader().setDefaultSectionSize(_ROW_PX)
+        self.table.setFixedHeight(_ROW_PX * (_ROWS_SEEN + 1))
         self.table.cellClicked.connect(lambda place, _: self._fly(place))
         self.next = QPushButton(f"Next region ({NEXT_REGION_KEY})")
         self.next.clicked.connect(self.fly_to_next)

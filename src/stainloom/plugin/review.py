@@ -112,7 +112,7 @@ class ReviewDock(Dock):
         self.regions = RegionList()
         self.regions.wanted.connect(self._fly)
         self.workspace.viewer.bind_key(NEXT_REGION_KEY, lambda _: self.regions.fly_to_next(), overwrite=True)
-        for part in (self.chooser, self.bars, self.regions):
+        for part in (self.chooser, self.bars):
             self.rows.addWidget(part)
 
     def _make_review(self) -> None:
@@ -122,6 +122,7 @@ class ReviewDock(Dock):
         self.report.setToolTip("Figures, confusion matrix and pictures of this run; opens in your browser")
         self.report.clicked.connect(self._report)
         self.rows.addLayout(_row(self.mark, self.report))
+        self.rows.addWidget(self.regions)
 
     # What is so now
 
