@@ -139,7 +139,8 @@ class _Lines:
         self._heard = True
         self._lock = threading.Lock()
 
-    def _write(self, kind: str, **content: Any) -> None:
+    def say(self, kind: str, **content: Any) -> None:
+        """Write one line."""
         with self._lock:
             if not self._heard:
                 return
@@ -151,31 +152,31 @@ class _Lines:
                 self._heard = False
 
     def start(self, title: str) -> None:
-        self._write("start", job=title, version=__version__, process=os.getpid())
+        self.say("start", job=title, version=__version__, process=os.getpid())
 
     def progress(self, done: float, total: float, what: str, slide: str = "") -> None:
         now = time.monotonic()
         if now - self._last >= _REPORT_S or done >= total:
             self._last = now
-            self._write("progress", done=done, total=total, what=what, slide=slide or None)
+            self.say("progress", done=done, total=total, what=what, slide=slide or None)
 
     def figures(self, figures: Mapping[str, Any]) -> None:
-        self._write("figures", **figures)
+        self.say("figures", **figures)
 
     def warning(self, text: str) -> None:
-        self._write("warning", text=text)
+        self.say("warning", text=text)
 
     def error(self, error: StainloomError) -> None:
-        self._write("error", **error.as_dict(), detail=str(error))
+        self.say("error", **error.as_dict(), detail=str(error))
 
     def wrong(self, text: str) -> None:
-        self._write("error", what=text, slide=None, stain=None, expected=None, found=None, next=None, detail=text)
+        self.say("error", what=text, slide=None, stain=None, expected=None, found=None, next=None, detail=text)
 
     def cancelled(self) -> None:
-        self._write("cancelled")
+        self.say("cancelled")
 
     def result(self, outcome: jobs.Outcome) -> None:
-        self._write("result", changed=list(outcome.changed), figures=dict(outcome.figures), text=outcome.text)
+        self.say("result", changed=list(outcome.changed), figures=dict(outcome.figures), text=outcome.text)
 
     def close(self) -> None:
         """Nothing to tidy."""
@@ -279,6 +280,12 @@ def _parser() -> argparse.ArgumentParser:
     add.add_argument("--patient", help="the patient's pseudonym")
     add.add_argument("--um-per-px", type=float, help="scale of slides whose files state none")
     add.add_argument("--allow-missing", action="store_true", help="take the case in although a stain is missing")
+    reviewed = _study_job(
+        verbs, "reviewed", "Keep that somebody looked at the maps of a case and at its paint.", _reviewed
+    )
+    reviewed.add_argument("case", help="name of the case")
+    reviewed.add_argument("--run", dest="run_id", help="whose maps; the latest predicted unless given")
+    reviewed.add_argument("--undo", action="store_true", help="take it back")
 
     remove = _study_job(
         verbs, "remove", "Take a case out; what was painted is kept in the study's folder removed.", _case_remove
@@ -326,11 +333,18 @@ def _parser() -> argparse.ArgumentParser:
     predict.add_argument(
         "--box-um", type=float, nargs=4, metavar=("ROW", "COL", "ROWS", "COLS"), help="with --where box"
     )
+    predict.add_argument(
+        "--serve", action="store_true", help="stay, and predict views that are asked for line by line on standard input"
+    )
+    predict.add_argument(
+        "--idle-minutes", type=float, default=5.0, help="with --serve: end when nobody asks for so long"
+    )
     _options(predict, jobs.settings_of("predict"))
     report = _study_job(
         commands, "report", "Write the study's report: figures, confusion matrix, pictures of some cases.", _report
     )
     _cases(report)
+    report.add_argument("--run", dest="run_id", help="the latest run of all stains unless given")
 
     annotations = commands.add_parser("annotations", help="Bring outlines in, or write them out.")
     verbs = annotations.add_subparsers(title="verbs", metavar="VERB", required=True)
@@ -346,6 +360,7 @@ def _parser() -> argparse.ArgumentParser:
     view = _job(commands, "view", "Open the window: a study with its docks, in napari.", _view)
     view.add_argument("study", type=Path, nargs="?", help="the study's folder; without one the window asks for it")
     view.add_argument("--case", help="the first unless given")
+    view.add_argument("--run", dest="run_id", help="whose maps are shown; the latest predicted unless given")
     view.add_argument("--screenshot", type=Path, help="take a picture and close")
     return parser
 
@@ -559,6 +574,8 @@ def _train(given: argparse.Namespace, progress: Progress, control: Control) -> j
 
 
 def _predict(given: argparse.Namespace, progress: Progress, control: Control) -> jobs.Outcome:
+    if given.serve:
+        return _serve(given)
     if (given.where == "box") != (given.box_um is not None):
         raise WrongUse("--where box and --box-um belong together")
     if given.box_um and not (all(math.isfinite(v) for v in given.box_um) and min(given.box_um[2:]) > 0):
@@ -574,8 +591,32 @@ def _predict(given: argparse.Namespace, progress: Progress, control: Control) ->
     )
 
 
+def _serve(given: argparse.Namespace) -> jobs.Outcome:
+    if not given.json or given.control:
+        raise WrongUse("--serve speaks JSON lines, and its input is its own: give --json, and no --control")
+    if not 0 < given.idle_minutes <= 1440:
+        raise WrongUse("--idle-minutes takes more than 0 and at most 1440")
+    jobs.check_study(given.study)
+    lines = _Lines()
+
+    def say(kind: str, **content: Any) -> None:
+        if kind == "progress":
+            lines.progress(**content)
+        else:
+            lines.say(kind, **content)
+
+    jobs.serve(given.study, sys.stdin, say, idle_s=60 * given.idle_minutes)
+    return jobs.Outcome()
+
+
+def _reviewed(given: argparse.Namespace, progress: Progress, control: Control) -> jobs.Outcome:
+    if given.undo:
+        return jobs.unmark_reviewed(given.study, given.case)
+    return jobs.mark_reviewed(given.study, given.case, run_id=given.run_id)
+
+
 def _report(given: argparse.Namespace, progress: Progress, control: Control) -> jobs.Outcome:
-    return jobs.report(given.study, cases=given.cases, progress=progress)
+    return jobs.report(given.study, cases=given.cases, run_id=given.run_id, progress=progress)
 
 
 def _import(given: argparse.Namespace, progress: Progress, control: Control) -> jobs.Outcome:
@@ -587,14 +628,15 @@ def _export_annotations(given: argparse.Namespace, progress: Progress, control: 
 
 
 def _view(given: argparse.Namespace, progress: Progress, control: Control) -> jobs.Outcome:
-    if given.study is None and (given.case or given.screenshot):
-        raise WrongUse("--case and --screenshot need a study")
+    if given.study is None and (given.case or given.screenshot or given.run_id):
+        raise WrongUse("--case, --run and --screenshot need a study")
     if given.case or given.screenshot:
         jobs.check_case(given.study, given.case)
     elif given.study is not None:
         jobs.check_study(given.study)
     words = [sys.executable, "-m", "stainloom.plugin", *([str(given.study)] if given.study is not None else [])]
     words += ["--case", given.case] if given.case else []
+    words += ["--run", given.run_id] if given.run_id else []
     words += ["--screenshot", str(given.screenshot)] if given.screenshot else []
     code = subprocess.run(words, check=False).returncode
     if code != 0:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -12,8 +13,8 @@ from hypothesis import strategies as st
 
 from stainloom.case.lesions import LESIONS
 from stainloom.errors import CaseError
-from stainloom.geometry import Box
-from stainloom.io.maps import MapFacts, list_maps, open_maps, save_maps
+from stainloom.geometry import Box, Size
+from stainloom.io.maps import MapFacts, lay_over, list_maps, maps_id, open_maps, save_maps
 
 FACTS = MapFacts(
     run="20260101-000000-abcdef",
@@ -51,6 +52,64 @@ def test_maps_come_back_with_what_they_are_made_of(saved):
     assert np.abs(maps.probabilities.whole() / 255 - probabilities).max() <= 0.5 / 255 + 1e-6
     assert np.abs(maps.weights.whole() / 255 - weights).max() <= 0.5 / 255 + 1e-6
     assert [size.shape for size in maps.class_map.levels] == [(530, 300), (265, 150), (133, 75)]
+
+
+def test_one_layer_and_one_pixel_are_those_of_the_whole(saved):
+    maps = open_maps(saved[0])
+    for one in _all(maps):
+        everything = one.whole().reshape(max(1, one.depth), 530, 300)
+        for number in range(one.depth):
+            assert np.array_equal(one.plane(number), everything[number])
+        for row, col in ((0, 0), (511, 299), (512, 0), (529, 123)):
+            assert np.array_equal(one.at(row, col), everything[:, row, col])
+        assert not one.at(-1, 5).any()
+        assert not one.at(3, 300).any()
+
+
+def test_a_pixel_of_maps_that_are_gone_is_0(saved):
+    maps = open_maps(saved[0])
+    shutil.rmtree(saved[0])
+    assert not maps.weights.at(3, 3).any()
+
+
+def test_parts_laid_over_one_another_equal_the_whole_on_every_level(saved, tmp_path):
+    folder, (classes, probabilities, weights) = saved
+    whole, size, parent = open_maps(folder), Size(530, 300), tmp_path / "parts"
+    keep = None
+    # The last one lies over the first, and parts begin and end at odd pixels, so that blocks of the pyramid are shared.
+    for box in (Box(0, 0, 201, 155), Box(201, 0, 329, 155), Box(0, 155, 530, 145), Box(100, 33, 77, 201)):
+        spot = box.within(Box(0, 0, 0, 0))
+        part = classes[spot], probabilities[:, spot[0], spot[1]], weights[:, spot[0], spot[1]]
+        keep = open_maps(lay_over(parent, FACTS, size, (box.row, box.col), *part, keep=keep))
+    for one, other in zip(_all(whole), _all(keep), strict=True):
+        for level in range(len(one.levels)):
+            assert np.array_equal(one.whole(level), other.whole(level))
+
+
+def test_a_part_alone_is_0_elsewhere_and_says_nothing_where_it_predicted_nothing(saved, tmp_path):
+    _, (classes, probabilities, weights) = saved
+    part = classes[:40, :40], probabilities[:, :40, :40], weights[:, :40, :40]
+    parent = tmp_path / "parts"
+    keep = open_maps(lay_over(parent, FACTS, Size(530, 300), (0, 0), *part))
+    assert np.array_equal(keep.class_map.whole()[:40, :40], part[0])
+    assert not keep.class_map.whole()[40:].any()
+    nothing = [np.zeros_like(array) for array in part]
+    after = open_maps(lay_over(parent, FACTS, Size(530, 300), (0, 0), *nothing, keep=keep))
+    assert np.array_equal(after.weights.whole()[:, :40, :40], np.round(part[2] * 255))
+    with pytest.raises(ValueError, match="lies within"):
+        lay_over(parent, FACTS, Size(530, 300), (500, 0), *part)
+
+
+def test_maps_have_an_id_that_changes_with_what_they_hold(tmp_path):
+    one, other = made(30, 40), made(30, 40, seed=1)
+    ids = [maps_id(save_maps(tmp_path / name, FACTS, *arrays)) for name, arrays in zip("abc", (one, one, other))]
+    assert ids[0] == ids[1] != ids[2]
+    part = tuple(array[..., :10, :10] for array in other)
+    saved_maps = open_maps(tmp_path / "a" / FACTS.run)
+    assert saved_maps.facts.id == ids[0]
+    after = maps_id(lay_over(tmp_path / "a", FACTS, Size(30, 40), (0, 0), *part, keep=saved_maps))
+    assert after not in ids
+    assert maps_id(tmp_path / "nowhere") == ""
 
 
 def test_a_box_equals_that_box_of_the_whole_and_0_outside(saved):

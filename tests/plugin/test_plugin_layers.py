@@ -16,7 +16,18 @@ from stainloom.case.view import CaseView, MapsView, StainView
 from stainloom.case.warp import Warp
 from stainloom.geometry import ArrayPyramid
 from stainloom.plugin import layers as case_layers
-from stainloom.plugin.overlay import RESEARCH_ONLY, SIGNS, SIMULATED, Present, Shown, caution, class_colormap
+from stainloom.plugin.overlay import (
+    RESEARCH_ONLY,
+    SIGNS,
+    SIMULATED,
+    Overlay,
+    Present,
+    Shown,
+    caution,
+    class_colormap,
+    overlay_values,
+    overlays_of,
+)
 from stainloom.plugin.overlay import legend as legend_of
 from stainloom.plugin.pyramid import Renderer
 
@@ -60,7 +71,7 @@ def small_case(verdicts=DEFAULT, *, labels=True, maps=True, simulated=True) -> C
 
 
 def legend(view, shown):
-    return legend_of(view, shown, Present.of(view))
+    return legend_of(view, view.maps, shown, Present.of(view, view.maps))
 
 
 def opened(view, renderer):
@@ -74,8 +85,6 @@ def test_layers_are_named_for_people_and_only_the_reference_is_shown(renderer):
         *NAMES,
         "Checkerboard of aligned stains",
         "Lesions",
-        "Predicted class",
-        *(f"Weight of {name}" for name in NAMES),
     ]
     assert layers.shown(viewer) == Shown(stains=("HE",), lesions=True)
 
@@ -86,12 +95,14 @@ def test_every_layer_is_in_um_with_its_first_pixel_centred(renderer):
         assert [str(unit) for unit in layer.units] == ["micrometer", "micrometer"]
     for layer in (*layers.stains.values(), layers.lesions):
         np.testing.assert_allclose(layer.translate, layer.scale / 2)
-    np.testing.assert_allclose(layers.predicted.translate, (7 + 14, 21 + 14))
+    predicted = case_layers.predicted_layer(small_case().maps)
+    assert [str(unit) for unit in predicted.units] == ["micrometer", "micrometer"]
+    np.testing.assert_allclose(predicted.translate, (7 + 14, 21 + 14))
     # The same place, in um, is the same place in every layer.
     place = np.array([110.0, 230.0])
-    for layer in (layers.stains["VG"], layers.lesions, layers.predicted):
+    for layer in (layers.stains["VG"], layers.lesions, predicted):
         edge = layer.world_to_data(place) + 0.5
-        origin = np.array((7.0, 21.0)) if layer is layers.predicted else 0
+        origin = np.array((7.0, 21.0)) if layer is predicted else 0
         np.testing.assert_allclose(edge * layer.scale + origin, place)
 
 
@@ -187,7 +198,7 @@ def test_classes_have_their_colours_and_unknown_labels_are_clear():
 
 def test_labels_know_the_names_of_classes_and_cannot_be_painted_yet(renderer):
     _, layers = opened(small_case(), renderer)
-    for layer in (layers.lesions, layers.predicted):
+    for layer in (layers.lesions, case_layers.predicted_layer(small_case().maps)):
         assert isinstance(layer, Labels)
         assert not layer.editable
         names = dict(zip(layer.features["index"], layer.features["class"], strict=True))
@@ -195,14 +206,51 @@ def test_labels_know_the_names_of_classes_and_cannot_be_painted_yet(renderer):
         assert names[1] == "MEMA"
 
 
-def test_weights_are_always_shown_from_0_to_1_and_clear_where_nothing_was_predicted(renderer):
-    _, layers = opened(small_case(), renderer)
+@pytest.mark.parametrize("values", [np.float32, np.uint8])
+def test_weights_are_always_shown_from_0_to_1_and_clear_where_nothing_was_predicted(values):
+    maps = small_case().maps
+    if values is np.uint8:
+        weights = {name: np.round(255 * weight).astype(np.uint8) for name, weight in maps.weights.items()}
+        maps = dataclasses.replace(maps, weights=weights)
     for number, name in enumerate(NAMES):
-        layer = layers.weights[name]
+        overlay = Overlay("weight", name)
+        layer = case_layers.shares_layer(maps, overlay, overlay_values(maps, overlay))
+        assert layer.name == f"Weight of {name}"
         assert layer.contrast_limits == [0, 1]
-        assert not layer.visible
-        np.testing.assert_allclose(layer.data[:8], 0.1 * number, rtol=1e-6)
+        np.testing.assert_allclose(layer.data[:8], 0.1 * number, atol=0.5 / 255 + 1e-6)
         assert np.isnan(layer.data[8:]).all()
+
+
+def test_certainty_is_the_highest_probability_and_a_probability_is_that_of_its_class():
+    maps = small_case().maps
+    probabilities = np.zeros_like(maps.probabilities)
+    probabilities[0], probabilities[5] = 51, 204
+    maps = dataclasses.replace(maps, probabilities=probabilities)
+    np.testing.assert_allclose(overlay_values(maps, Overlay("certainty"))[:8], 0.8)
+    np.testing.assert_allclose(overlay_values(maps, Overlay("probability", "MEMA"))[:8], 0.2)
+    assert [overlay.name for overlay in overlays_of(maps)[:4]] == [
+        "Predicted class", "Certainty", "Weight of HE", "Weight of AB-PAS",
+    ]  # fmt: skip
+
+
+def test_a_layer_takes_other_maps_in_place():
+    maps = small_case().maps
+    overlay = Overlay("weight", "VG")
+    layer = case_layers.shares_layer(maps, overlay, overlay_values(maps, overlay))
+    predicted = case_layers.predicted_layer(maps)
+    class_map = np.full((20, 24), 2, np.uint8)
+    weights = {name: np.full((20, 24), 0.5, np.float32) for name in NAMES}
+    other = dataclasses.replace(
+        maps, um_per_px=(14.0, 14.0), origin_um=(0.0, 0.0), class_map=class_map, weights=weights
+    )
+    case_layers.fill_shares(layer, other, Overlay("weight", "SMA"), overlay_values(other, Overlay("weight", "SMA")))
+    case_layers.fill_predicted(predicted, other)
+    assert layer.name == "Weight of SMA"
+    assert predicted.data[19, 23] == 2
+    for one in (layer, predicted):
+        assert one.data.shape == (20, 24)
+        np.testing.assert_allclose(one.translate, (7, 7))
+        np.testing.assert_allclose(one.scale, (14, 14))
 
 
 def test_the_legend_names_what_is_on_the_screen_and_nothing_else():
@@ -217,12 +265,12 @@ def test_the_legend_names_what_is_on_the_screen_and_nothing_else():
     assert len(both.swatches) == 3
     assert legend(view, Shown(stains=("HE",))).swatches == ()
     assert legend(view, Shown()).bar is None
-    assert legend(view, Shown(weights=("VG",))).bar.text == "Weight of VG"
+    assert legend(view, Shown(overlay=Overlay("weight", "VG"))).bar.text.startswith("Weight of VG")
 
 
 @pytest.mark.parametrize("simulated", [True, False])
 def test_simulated_and_research_use_are_always_said(simulated):
-    for shown in (Shown(), Shown(checkerboard=True, lesions=True, predicted=True, weights=NAMES)):
+    for shown in (Shown(), Shown(checkerboard=True, lesions=True, predicted=True, overlay=Overlay("weight", "VG"))):
         notes = legend(small_case(simulated=simulated), shown).notes
         assert RESEARCH_ONLY in notes
         assert (SIMULATED in notes) == simulated
@@ -232,7 +280,6 @@ def test_a_case_without_paint_and_prediction_has_neither_layer(renderer):
     _, layers = opened(small_case(labels=False, maps=False), renderer)
     assert layers.lesions is None
     assert layers.predicted is None
-    assert layers.weights == {}
     assert case_layers.lesion_extent_um(small_case(labels=False)) is None
 
 

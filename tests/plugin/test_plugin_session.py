@@ -12,7 +12,7 @@ from test_plugin_layers import NAMES, small_case
 from stainloom.case.aligned import AlignedStain
 from stainloom.case.view import StainView
 from stainloom.geometry import ArrayPyramid
-from stainloom.plugin.overlay import RESEARCH_ONLY, SIMULATED
+from stainloom.plugin.overlay import CLASSES, RESEARCH_ONLY, SIMULATED, Overlay
 
 pytestmark = pytest.mark.screen
 
@@ -123,8 +123,8 @@ def test_lesions_and_classes_have_the_colours_of_the_legend(opened):
     session.layers.lesions.opacity = 1.0
     assert at_um(session, photo(session), 120, 250).tolist() == list(session.view.study.lesion("SMNL").rgb)
     session.layers.lesions.visible = False
-    session.layers.predicted.visible = True
-    session.layers.predicted.opacity = 1.0
+    session.show_overlay(CLASSES)
+    session.overlay.set_opacity(1.0)
     picture = photo(session)
     assert at_um(session, picture, 50, 100).tolist() == list(session.view.study.lesion("MEMA").rgb)
     assert at_um(session, picture, 200, 200).tolist() == list(session.view.study.lesion("normal").rgb)
@@ -146,8 +146,8 @@ def test_the_legend_is_in_the_picture_and_says_what_is_shown(opened):
     session.show_stain("Masson")
     assert any(note.startswith("Masson: ") for note in panel.legend.notes)
     assert session.viewer.status.startswith("Masson: ")
-    session.layers.weights["SMA"].visible = True
-    assert panel.legend.bar.text == "Weight of SMA"
+    session.show_overlay(Overlay("weight", "SMA"), now=True)
+    assert panel.legend.bar.text.startswith("Weight of SMA")
 
 
 def test_the_legend_stays_in_its_corner_and_lets_the_mouse_through(opened, qtbot):
@@ -203,6 +203,73 @@ def test_a_case_without_paint_and_prediction_has_only_the_checkerboard(opened):
 
     session = opened(small_case(labels=False, maps=False))
     assert [picture.name for picture in take_pictures(session)] == ["aligned.png"]
+
+
+def test_one_map_at_a_time_is_laid_over_and_nothing_before_somebody_asks(opened, qtbot):
+    session = opened(small_case())
+    layers = session.viewer.layers
+    before = list(layers)
+    active = layers.selection.active
+    zoom, centre = session.viewer.scene.camera.zoom, session.viewer.scene.camera.center
+    session.show_overlay(Overlay("weight", "SMA"))
+    assert session.overlay.shown == Overlay("weight", "SMA")
+    qtbot.waitUntil(lambda: session.layers.shares is not None, timeout=5000)
+    shares = session.layers.shares
+    session.show_overlay(Overlay("weight", "VG"))
+    qtbot.waitUntil(lambda: session.layers.overlay == Overlay("weight", "VG"), timeout=5000)
+    assert session.layers.shares is shares
+    assert [layer.name for layer in layers if layer not in before] == ["Weight of VG"]
+    assert shares.data[0, 0] == pytest.approx(0.4)
+    session.switch_overlay()
+    assert session.overlay.shown is None
+    session.next_overlay()
+    assert [layer.name for layer in session.viewer.layers if layer.visible and layer not in before] == [
+        "Predicted class"
+    ]
+    assert layers.selection.active is active
+    assert (session.viewer.scene.camera.zoom, session.viewer.scene.camera.center) == (zoom, centre)
+
+
+def test_a_map_that_comes_late_does_not_replace_what_was_asked_for_since(opened, qtbot):
+    session = opened(small_case())
+    session.show_overlay(Overlay("weight", "SMA"))
+    session.show_overlay(CLASSES)
+    qtbot.wait(300)
+    assert session.overlay.shown == CLASSES
+    assert session.layers.shares is None
+
+
+def test_a_map_that_cannot_be_read_is_said(opened, qtbot):
+    session = opened(small_case())
+    broken = dataclasses.replace(session.maps, weights={"SMA": np.zeros((2, 2), np.float32)})
+    session.take_maps(broken)
+    said = []
+    session.overlay.failed.connect(said.append)
+    session.show_overlay(Overlay("weight", "SMA"))
+    qtbot.waitUntil(lambda: len(said) == 1, timeout=5000)
+    assert "predict again" in str(said[0])
+    assert session.overlay.shown is None
+
+
+def test_the_readout_names_what_is_painted_and_predicted(opened):
+    session = opened(small_case())
+    here = session.readout((120.0, 250.0))
+    assert (here.painted, here.predicted) == ("SMNL", "MEMA")
+    assert here.weights["VG"] == pytest.approx(0.4)
+    assert here.line.startswith("250 um, 120 um   painted SMNL   MEMA 0.00   HE .0")
+    nothing = session.readout((-50.0, 10_000.0))
+    assert (nothing.painted, nothing.predicted, nothing.weights) == ("", "", {})
+
+
+def test_the_part_of_the_reference_that_is_on_the_canvas(opened):
+    session = opened(small_case())
+    session.look_at((100, 150, 160, 250), margin=0)
+    top, left, bottom, right = session.box_on_canvas()
+    assert top <= 100 < 160 <= bottom
+    assert left <= 150 < 250 <= right
+    assert min(bottom - top - 60, right - left - 100) == pytest.approx(0, abs=1)
+    session.look_at((-5000, -5000, 5000, 5000))
+    assert session.box_on_canvas() == (0.0, 0.0, 350.0, 450.0)
 
 
 def test_a_closed_case_leaves_the_window_as_it_was(opened, window, qtbot):

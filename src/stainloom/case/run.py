@@ -100,3 +100,40 @@ class Run:
     def class_ids(self) -> NDArray[np.uint8]:
         """Ids of the classes, in the order of the outputs."""
         return np.array([lesion.id for lesion in self.classes], np.uint8)
+
+
+@dataclass(frozen=True, eq=False)
+class RunFacts:
+    """What a trained run is, without its weights: for lists and choices.
+
+    Attributes
+    ----------
+    id
+        Name of its folder.
+    made
+        When, UTC, ISO 8601.
+    stains, classes, um_per_px, outcome, figures, simulated, one_patient, normalized
+        As in `Run`.
+    control
+        What it was a control for; `none` where it was to learn.
+    problem
+        Why it cannot be used, one sentence; empty where nothing is known against it.
+    """
+
+    id: str
+    made: str = ""
+    stains: tuple[str, ...] = ()
+    classes: tuple[LesionClass, ...] = ()
+    um_per_px: float = 1.0
+    outcome: Outcome = "learned"
+    control: str = "none"
+    figures: Mapping[str, Any] = field(default_factory=dict)
+    simulated: bool = False
+    one_patient: bool = False
+    normalized: bool = True
+    problem: str = ""
+
+    @property
+    def learned(self) -> bool:
+        """Whether it is a network to predict with."""
+        return not self.problem and self.outcome == "learned" and self.control == "none"

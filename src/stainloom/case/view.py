@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import math
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
@@ -14,6 +15,8 @@ from stainloom.case.case import Case
 from stainloom.case.lesions import LesionClass
 from stainloom.case.study import Study
 from stainloom.geometry import Scale
+
+Shares = NDArray[np.float32]
 
 Verdict = Literal["reference", "good", "check", "failed", "not aligned", "left out", "missing"]
 """How far a stain's place on the reference can be trusted."""
@@ -82,35 +85,95 @@ class MapsView:
     class_map
         (rows, cols) uint8: class ids; 0 where nothing was predicted.
     probabilities
-        (classes, rows, cols), in the order of `classes`; float of 0 to 1 or uint8 of 0 to 255.
+        One (rows, cols) a class, in the order of `classes`; float of 0 to 1 or uint8 of 0 to 255. They may be read from
+        the disk only when they are asked for.
     weights
-        By stain: (rows, cols) float32, 0 to 1: how much the network attended to that stain.
+        By stain: (rows, cols), as `probabilities`: how much the network attended to that stain. Read as these.
     classes
         The classes of the run.
     realigned
         Stains that were aligned anew, came in or dropped out since: the maps are as they were then.
+    recoloured
+        Stains whose colours were normalized anew since.
+    id
+        Tells whether these are still the same maps; empty of maps that were never saved.
+    pixel
+        The probabilities and the weights at one (row, col), as shares of 1, in the order of `classes` and of `weights`;
+        None reads them from the arrays.
     """
 
     run: str
     um_per_px: Scale
     origin_um: tuple[float, float]
     class_map: NDArray[np.uint8]
-    probabilities: NDArray[Any]
-    weights: Mapping[str, NDArray[np.float32]]
+    probabilities: Sequence[NDArray[Any]]
+    weights: Mapping[str, NDArray[Any]]
     classes: tuple[LesionClass, ...]
     realigned: tuple[str, ...] = ()
+    recoloured: tuple[str, ...] = ()
+    id: str = ""
+    pixel: Callable[[int, int], tuple[Shares, Shares]] | None = None
 
     def __post_init__(self) -> None:
         shape = self.class_map.shape
         if len(shape) != 2 or self.class_map.dtype != np.uint8:
             raise ValueError(f"a class map is (rows, cols) uint8: {shape} {self.class_map.dtype}")
-        if self.probabilities.shape != (len(self.classes), *shape):
-            raise ValueError(
-                f"probabilities are (classes, rows, cols) = {(len(self.classes), *shape)}: {self.probabilities.shape}"
-            )
-        for stain, weight in self.weights.items():
-            if weight.shape != shape:
-                raise ValueError(f"the weights of {stain} are {shape}: {weight.shape}")
+        if len(self.probabilities) != len(self.classes):
+            raise ValueError(f"probabilities are one a class, {len(self.classes)}: {len(self.probabilities)}")
+
+    def same_as(self, other: MapsView) -> bool:
+        """Whether others show and say the same."""
+        return bool(self.id) and self._said == other._said
+
+    @property
+    def _said(self) -> tuple[Any, ...]:
+        return self.run, self.id, self.classes, self.realigned, self.recoloured
+
+    @property
+    def outdated(self) -> tuple[str, ...]:
+        """Stains that are no longer as they were when this was predicted."""
+        return (*self.realigned, *(stain for stain in self.recoloured if stain not in self.realigned))
+
+    def probability(self, number: int) -> Shares:
+        """The probability of one class, (rows, cols) float32, 0 to 1."""
+        return self._shares(self.probabilities[number])
+
+    def weight(self, stain: str) -> Shares:
+        """The weight of one stain, (rows, cols) float32, 0 to 1."""
+        return self._shares(self.weights[stain])
+
+    def certainty(self) -> Shares:
+        """The highest probability, (rows, cols) float32, 0 to 1."""
+        highest = self.probabilities[0]
+        for number in range(1, len(self.probabilities)):
+            highest = np.maximum(highest, self.probabilities[number])
+        return self._shares(highest)
+
+    def _shares(self, values: NDArray[Any]) -> Shares:
+        if values.shape != self.class_map.shape:
+            raise ValueError(f"a map of these is {self.class_map.shape}: {values.shape}")
+        return as_shares(values)
+
+    def index_at(self, place_um: tuple[float, float]) -> tuple[int, int] | None:
+        """The pixel that holds a place on the reference; None outside of the maps."""
+        row, col = (
+            math.floor((um - origin) / step)
+            for um, origin, step in zip(place_um, self.origin_um, self.um_per_px, strict=True)
+        )
+        rows, cols = self.class_map.shape
+        return (row, col) if 0 <= row < rows and 0 <= col < cols else None
+
+    def shares_at(self, row: int, col: int) -> tuple[Shares, Shares]:
+        """Probabilities and weights of one pixel, in the order of `classes` and of `weights`."""
+        if self.pixel is not None:
+            return self.pixel(row, col)
+        probabilities = np.array([plane[row, col] for plane in self.probabilities])
+        return as_shares(probabilities), as_shares(np.array([plane[row, col] for plane in self.weights.values()]))
+
+
+def as_shares(values: NDArray[Any]) -> Shares:
+    """Shares of 1 as float32: as they are, or of uint8, 0 to 255."""
+    return values.astype(np.float32) / np.float32(255) if values.dtype == np.uint8 else values.astype(np.float32)
 
 
 @dataclass(frozen=True, eq=False)

@@ -387,6 +387,10 @@ class StudyFolder:
         """The maps that a run predicted over a case."""
         return self.case_path(case_name) / "maps" / check_name(run_id, "a run")
 
+    def review_path(self, case_name: str) -> Path:
+        """That somebody looked at the maps of a case and at its paint."""
+        return self.case_path(case_name) / "reviewed.json"
+
     def reports_path(self, case_name: str) -> Path:
         """The reports of a case."""
         return self.case_path(case_name) / "reports"

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 import os
+import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,8 +20,8 @@ from pydantic import Field
 from stainloom import __version__
 from stainloom.case.lesions import LesionClass
 from stainloom.errors import CaseError
-from stainloom.geometry import Box, Scale, Size
-from stainloom.io.files import check_name, confine, new_folder, read_json, safe_name, write_json
+from stainloom.geometry import Box, Scale, Size, whole
+from stainloom.io.files import check_name, confine, disk_errors, new_folder, read_json, safe_name, write_json
 from stainloom.io.protocol import CLASSES_MOST, STAINS_MOST, Record, Word, checked
 from stainloom.io.records import refuse_newer
 from stainloom.io.runs import ClassRecord
@@ -36,6 +38,7 @@ _READ_BYTES_MOST = 2_000_000_000
 _JSON_BYTES_MOST = 4_000_000
 _FILES_MOST = 200_000
 _AGAIN = "predict again"
+_CORNER = Box(0, 0, 0, 0)
 
 _Step = Annotated[float, Gt(0), Le(100_000)]
 _Um = Annotated[float, Ge(-1e9), Le(1e9)]
@@ -63,6 +66,8 @@ class MapFacts:
         Whether the run was trained and tested on one patient.
     extra
         Anything else worth keeping, JSON: settings, what was predicted over.
+    id
+        Hash of what the maps hold, where they are saved: tells whether they are still those that somebody looked at.
     """
 
     run: str
@@ -74,6 +79,7 @@ class MapFacts:
     simulated: bool = False
     one_patient: bool = False
     extra: Mapping[str, Any] = field(default_factory=dict)
+    id: str = field(default="", compare=False)
 
 
 class MapsRecord(Record):
@@ -93,6 +99,7 @@ class MapsRecord(Record):
     classes: Annotated[list[ClassRecord], Len(1, CLASSES_MOST)]
     warps: dict[str, str]
     extra: dict[str, Any]
+    id: Annotated[str, Field(max_length=64)] = ""
 
 
 class SavedMap:
@@ -134,6 +141,39 @@ class SavedMap:
         """One level in full."""
         size = self.levels[level]
         return self.read(level, Box(0, 0, size.rows, size.cols))
+
+    def plane(self, number: int) -> NDArray[np.uint8]:
+        """One layer of level 0 in full: of a class or a stain; the class map has none."""
+        try:
+            return np.asarray(self._arrays[0][number], np.uint8)
+        except (ValueError, OSError, KeyError) as error:
+            raise _broken(self._folder, "a readable map", f"{type(error).__name__}: {error}") from error
+
+    def at(self, row: int, col: int) -> NDArray[np.uint8]:
+        """All layers at one pixel of level 0, (n,); (1,) of the class map; 0 where no file says anything.
+
+        Notes
+        -----
+        One byte a layer is read where it lies in its uncompressed chunk: zarr would read whole chunks, 20 ms for eleven
+        layers.
+        """
+        array, size = self._arrays[0], self.levels[0]
+        if not (0 <= row < size.rows and 0 <= col < size.cols):
+            return np.zeros(max(1, self.depth), np.uint8)
+        rows, cols = array.chunks[-2:]
+        within = (row % rows) * cols + col % cols
+        lead = [(number,) for number in range(self.depth)] if self.depth else [()]
+        keys = [array.metadata.encode_chunk_key((*first, row // rows, col // cols)) for first in lead]
+        return np.array([_byte(self._folder / "0" / key, within) for key in keys], np.uint8)
+
+
+def _byte(chunk: Path, place: int) -> int:
+    try:
+        with open(chunk, "rb", buffering=0) as file:
+            file.seek(place)
+            return (file.read(1) or b"\0")[0]
+    except OSError:
+        return 0  # chunks of nothing but 0 are not written
 
 
 @dataclass(frozen=True, eq=False)
@@ -182,15 +222,81 @@ def save_maps(
     -------
     The folder.
     """
-    size = Size(*classes.shape)
-    _check_given(facts, size, classes, probabilities, weights)
+    return lay_over(parent, facts, Size(*classes.shape), (0, 0), classes, probabilities, weights)
+
+
+def lay_over(
+    parent: Path,
+    facts: MapFacts,
+    size: Size,
+    corner: tuple[int, int],
+    classes: NDArray[np.uint8],
+    probabilities: NDArray[np.float32],
+    weights: NDArray[np.float32],
+    *,
+    keep: SavedMaps | None = None,
+) -> Path:
+    """Write maps of a part of a section as `parent/RUN`, whole or not at all.
+
+    Parameters
+    ----------
+    parent, facts
+        As in `save_maps`.
+    size
+        Of the maps of the whole section.
+    corner
+        Their pixel (row, col) that the part begins at.
+    classes, probabilities, weights
+        Of the part, as in `save_maps`.
+    keep
+        Maps of the same run, grid and facts: they stay where the part predicts nothing. None: the rest is 0.
+
+    Returns
+    -------
+    The folder.
+
+    Notes
+    -----
+    Costs the part, and a copy of what is kept: a view of a whole section comes in the time that it takes to predict it.
+    """
+    part = Box(*corner, *classes.shape)
+    _check_given(facts, Size(*classes.shape), classes, probabilities, weights)
+    if part.intersect(whole(size)) != part or max(size.shape) > _SIDE_MOST:
+        raise ValueError(f"a part of maps of {size.shape} px lies within them: {part}")
+    if keep is not None and keep.class_map.levels[0] != size:
+        raise ValueError(f"maps of {keep.class_map.levels[0].shape} px cannot be kept in maps of {size.shape} px")
+    planes = (classes, _bytes(probabilities), _bytes(weights))
+    content = _facts_content(facts, size)
+    content["id"] = _content_id(maps_id(parent / facts.run) if keep is not None else "", part, planes)
     with new_folder(parent / facts.run, replace=True) as folder:
-        there = classes > 0
-        _write_pyramid(folder / "class", "class", classes, None, facts)
-        _write_pyramid(folder / "probabilities", "probabilities", _bytes(probabilities), there, facts)
-        _write_pyramid(folder / "weights", "weights", _bytes(weights), there, facts)
-        write_json(folder / _FACTS, _facts_content(facts, size))
+        depths = (0, len(facts.classes), len(facts.stains))
+        for name, depth in zip(NAMES, depths, strict=True):
+            if keep is not None:
+                with disk_errors(folder):
+                    shutil.copytree(parent / facts.run / name, folder / name)
+            else:
+                _new_pyramid(folder / name, name, depth, size, facts)
+        _put(folder, part, planes)
+        write_json(folder / _FACTS, content)
     return parent / facts.run
+
+
+def maps_id(folder: Path) -> str:
+    """The id of saved maps, which tells whether they are still the same; empty where there are none that can be read."""
+    try:
+        content = read_json(confine(folder, _FACTS), _JSON_BYTES_MOST)
+    except CaseError:
+        return ""
+    stored = content.get("id")
+    # Maps of the first programs have none: what they are made of stands for them.
+    return stored if isinstance(stored, str) and stored else hashlib.sha256(repr(content).encode()).hexdigest()[:16]
+
+
+def _content_id(before: str, part: Box, planes: tuple[NDArray[np.uint8], ...]) -> str:
+    content = hashlib.sha256(f"{before} {part}".encode())
+    for values in planes:
+        content.update(np.ascontiguousarray(values).data)
+    return content.hexdigest()[:16]
 
 
 def _check_given(
@@ -255,24 +361,42 @@ def _sizes(size: Size) -> tuple[Size, ...]:
     return tuple(sizes)
 
 
-def _write_pyramid(
-    folder: Path, name: str, values: NDArray[np.uint8], there: NDArray[np.bool_] | None, facts: MapFacts
-) -> None:
-    levels = _sizes(Size(*values.shape[-2:]))
+def _new_pyramid(folder: Path, name: str, depth: int, size: Size, facts: MapFacts) -> None:
+    lead = (depth,) if depth else ()
+    levels = _sizes(size)
     group = zarr.open_group(store=folder, mode="w", zarr_format=3)
-    group.attrs["ome"] = _ome(name, values.ndim, len(levels), facts)
-    for level in range(len(levels)):
-        chunks = (*([1] * (values.ndim - 2)), *(min(_CHUNK_PX, n) for n in values.shape[-2:]))
+    group.attrs["ome"] = _ome(name, 2 + len(lead), len(levels), facts)
+    for number, level in enumerate(levels):
+        chunks = (*([1] * len(lead)), *(min(_CHUNK_PX, n) for n in level.shape))
         # No compressor: a chunk that decodes to more than its file holds cannot exist.
-        array = group.create_array(
-            str(level), shape=values.shape, chunks=chunks, dtype="uint8", compressors=None, filters=None, fill_value=0
+        group.create_array(
+            str(number), shape=(*lead, *level.shape), chunks=chunks, dtype="uint8", compressors=None, filters=None, fill_value=0
+        )  # fmt: skip
+
+
+def _put(folder: Path, part: Box, planes: tuple[NDArray[np.uint8], ...]) -> None:
+    """Lay a part over level 0 where it was predicted, and carry what changed up the pyramid."""
+    count = len(list((folder / NAMES[0]).glob("*/zarr.json")))
+    classes, *others = ([_writable(folder / name / str(level)) for level in range(count)] for name in NAMES)
+    there = planes[0] > 0
+    spot = (..., *part.within(_CORNER))
+    for arrays, values in zip((classes, *others), planes, strict=True):
+        arrays[0][spot] = values if there.all() else np.where(there, values, arrays[0][spot])
+    box = part
+    for level in range(1, count):
+        box = Box(box.row // 2, box.col // 2, -(-box.row_end // 2) - box.row // 2, -(-box.col_end // 2) - box.col // 2)
+        below = Box(2 * box.row, 2 * box.col, 2 * box.rows, 2 * box.cols).intersect(
+            whole(Size(*classes[level - 1].shape))
         )
-        array[...] = values
-        if level + 1 < len(levels):
-            if there is None:
-                values = _halve_classes(values)
-            else:
-                values, there = _halve_shares(values, there)
+        source, target = (..., *below.within(_CORNER)), (..., *box.within(_CORNER))
+        kinds = classes[level - 1][source]
+        classes[level][target] = _halve_classes(kinds)
+        for arrays in others:
+            arrays[level][target] = _halve_shares(arrays[level - 1][source], kinds > 0)
+
+
+def _writable(path: Path) -> Any:
+    return zarr.open_array(store=path, mode="r+", zarr_format=3)
 
 
 def _halve_classes(classes: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -286,14 +410,14 @@ def _halve_classes(classes: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return result
 
 
-def _halve_shares(values: NDArray[np.uint8], there: NDArray[np.bool_]) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
+def _halve_shares(values: NDArray[np.uint8], there: NDArray[np.bool_]) -> NDArray[np.uint8]:
     """Means over those pixels of each 2 x 2 block that were predicted; 0 where none was."""
     known = _blocks(there.astype(np.uint8)).sum(axis=0)
     result = np.empty((len(values), *known.shape), np.uint8)
     for number, layer in enumerate(values):
         total = _blocks(np.where(there, layer, 0)).sum(axis=0, dtype=np.int64)
         result[number] = np.round(total / np.maximum(known, 1)).astype(np.uint8)
-    return result, known > 0
+    return result
 
 
 def _blocks(array: NDArray[Any]) -> NDArray[Any]:
@@ -354,6 +478,7 @@ def _facts_of(record: MapsRecord) -> MapFacts:
         simulated=record.simulated,
         one_patient=record.one_patient,
         extra=record.extra,
+        id=record.id,
     )
 
 

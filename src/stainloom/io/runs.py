@@ -24,7 +24,7 @@ from safetensors.numpy import load_file, save_file
 
 from stainloom import __version__
 from stainloom.case.lesions import LesionClass
-from stainloom.case.run import Run, TrainState
+from stainloom.case.run import Run, RunFacts, TrainState
 from stainloom.errors import ModelError, StainloomError
 from stainloom.io.files import confine, disk_errors, new_folder, read_json, safe_name, write_json
 from stainloom.io.protocol import CLASSES_MOST, STAINS_MOST, Record, Word, checked
@@ -170,10 +170,7 @@ def load_run(folder: Path, *, weights: bool = True) -> Run:
     The weights' size, kinds and hash are checked before they are read; whether they fit the settings is checked where
     the network is built. The folder's name is the id, whatever `run.json` says: a copied folder keeps working.
     """
-    path = confine(folder, _RUN)
-    content = read_json(path, error_type=ModelError)
-    refuse_newer(content, path)
-    record = checked(RunRecord, content, path)
+    record, path = _read_record(folder)
     if not weights:
         _check_size(confine(folder, _WEIGHTS), record.weights, _WEIGHTS_BYTES_MOST)
     mean, std = _table(record.mean, record, path), _table(record.std, record, path)
@@ -204,6 +201,31 @@ def load_run(folder: Path, *, weights: bool = True) -> Run:
         versions=record.versions,
         id=folder.name,
     )
+
+
+def read_run_facts(folder: Path) -> RunFacts:
+    """What a run is, without reading its weights; `StainloomError` as in `load_run`."""
+    record, _ = _read_record(folder)
+    return RunFacts(
+        id=folder.name,
+        made=record.made,
+        stains=tuple(record.stains),
+        classes=tuple(LesionClass(**lesion.model_dump()) for lesion in record.classes),
+        um_per_px=record.um_per_px,
+        outcome=record.outcome,
+        control=str(record.settings.get("control", "none")),
+        figures=record.figures,
+        simulated=record.simulated,
+        one_patient=record.one_patient,
+        normalized=record.normalized,
+    )
+
+
+def _read_record(folder: Path) -> tuple[RunRecord, Path]:
+    path = confine(folder, _RUN)
+    content = read_json(path, error_type=ModelError)
+    refuse_newer(content, path)
+    return checked(RunRecord, content, path), path
 
 
 def _table(rows: list[_Row], record: RunRecord, path: Path) -> NDArray[np.float32]:

@@ -125,6 +125,15 @@ def holds_paint(path: Path) -> bool:
         raise LabelError(f"{path.name} cannot be read", slide=path.name, found=str(error)) from error
 
 
+def read_labels_id(path: Path) -> str:
+    """The id that a snapshot names, told from its facts alone; `LabelError` where it cannot be read."""
+    arrays = read_arrays(path, _MOST_BYTES, LabelError, names=("facts",))
+    try:
+        return str(json.loads(arrays["facts"].tobytes())["labels_id"])
+    except (KeyError, TypeError, ValueError, RecursionError) as error:
+        raise LabelError(f"{path.name} cannot be read", slide=path.name, found=str(error)) from error
+
+
 def _objects(found: list[Any], masks: NDArray[np.uint8], shape: tuple[int, ...]) -> tuple[LabelObject, ...]:
     result = []
     place = 0

@@ -17,6 +17,9 @@ from stainloom.jobs.patchsets import contact_sheet, patchsets
 from stainloom.jobs.predicting import predict
 from stainloom.jobs.previewing import preview
 from stainloom.jobs.reporting import report
+from stainloom.jobs.reviewing import mark_reviewed, unmark_reviewed
+from stainloom.jobs.runs import best_run, known_runs
+from stainloom.jobs.serving import serve
 from stainloom.jobs.simulating import simulate
 from stainloom.jobs.studies import (
     add_case,
@@ -35,15 +38,16 @@ from stainloom.jobs.survey import survey
 from stainloom.jobs.thumbnails import thumbnail
 from stainloom.jobs.trained import stop_training, trained
 from stainloom.jobs.training import held_out_cases, train
-from stainloom.jobs.viewing import open_view
+from stainloom.jobs.viewing import maps_of, open_maps_view, open_view
 
 __all__ = [
-    "Carrying", "Outcome", "Paint", "add_case", "check_case", "check_study", "contact_sheet", "drop_table",
-    "export", "export_annotations", "find_faults", "held_out_cases", "import_annotations", "import_landmarks",
-    "keep_laid", "laid", "lay", "leave_out", "look_at_slides", "new_study", "normalize", "open_view", "pack",
-    "patchsets", "predict", "preview", "register", "relocate", "remove_case", "replace_slide", "report",
-    "settings_of", "show_study", "simulate", "stain_look", "stop_training", "survey", "thumbnail", "train",
-    "trained", "transfer", "write_table",
+    "Carrying", "Outcome", "Paint", "add_case", "best_run", "check_case", "check_study", "contact_sheet",
+    "drop_table", "export", "export_annotations", "find_faults", "held_out_cases", "import_annotations",
+    "import_landmarks", "keep_laid", "known_runs", "laid", "lay", "leave_out", "look_at_slides", "maps_of",
+    "mark_reviewed", "new_study", "normalize", "open_maps_view", "open_view", "pack", "patchsets", "predict",
+    "preview", "register", "relocate", "remove_case", "replace_slide", "report", "serve", "settings_of",
+    "show_study", "simulate", "stain_look", "stop_training", "survey", "thumbnail", "train", "trained", "transfer",
+    "unmark_reviewed", "write_table",
 ]  # fmt: skip
 
 

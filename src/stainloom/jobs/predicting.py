@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from stainloom.case.aligned import AlignedCase
 from stainloom.case.case import Case
 from stainloom.errors import ModelError, StainloomError
-from stainloom.geometry import Box, size_at, whole
+from stainloom.geometry import Box, Scale, Size, size_at, whole
 from stainloom.io.casefile import StudyFolder
 from stainloom.io.tiles import TileCache
 from stainloom.jobs.opening import (
@@ -25,35 +24,17 @@ from stainloom.jobs.opening import (
     take_snapshot,
 )
 from stainloom.jobs.outcome import Outcome
+from stainloom.jobs.runs import chosen_run
 from stainloom.progress import Progress, part, silent
 from stainloom.settings import as_json
 
 if TYPE_CHECKING:
-    from stainloom.io.maps import MapFacts
-    from stainloom.model.predict import Maps
+    from stainloom.case.run import Run
+    from stainloom.io.maps import MapFacts, SavedMaps
+    from stainloom.model.predict import MapGrid, Network
     from stainloom.model.settings import PredictSettings
 
-
-def learned_runs(folder: StudyFolder) -> list[Any]:
-    """The runs that learned, oldest first, without controls."""
-    from stainloom.io.runs import load_run
-
-    runs = [load_run(folder.run_path(id)) for id in folder.runs()]
-    return [run for run in runs if run.outcome == "learned" and run.settings.get("control", "none") == "none"]
-
-
-def chosen_run(folder: StudyFolder, id: str | None) -> Any:
-    """A run by id, else the latest with the most stains."""
-    from stainloom.io.runs import load_run
-
-    if id is not None:
-        return load_run(folder.run_path(id))
-    runs = learned_runs(folder)
-    if not runs:
-        raise ModelError("the study has no trained run yet", next="run `stainloom train`")
-    most = max(len(run.stains) for run in runs)
-    return [run for run in runs if len(run.stains) == most][-1]
-
+_TISSUE_UM = 8.0
 
 Where = Literal["lesions", "tissue", "box"]
 
@@ -82,67 +63,149 @@ def predict(
     for number, case in enumerate(selected):
         share = part(progress, number / len(selected), (number + 1) / len(selected), case.name)
         try:
-            path, maps = _predict_case(folder, case, run, chosen, where, box_um, share)
+            with OpenedCase(folder, case, run.normalized) as opened:
+                row, told = opened.predict(run, chosen, where, box_um, share)
         except StainloomError as error:
             problems.append(error)
             continue
-        changed.append(f"cases/{case.name}/maps/{path.name}")
-        warnings += cautions(folder, case)
-        area = maps.um_per_px[0] * maps.um_per_px[1] / 1e6
-        rows.append(
-            {"case": case.name, "mm2": {c.short: float((maps.classes == c.id).sum() * area) for c in run.classes}}
-        )
+        changed.append(f"cases/{case.name}/maps/{run.id}")
+        warnings += [*told, *cautions(folder, case)]
+        rows.append({"case": case.name, "mm2": row})
     lines = [
         f"{row['case']}: " + ", ".join(f"{name} {area:.2f} mm2" for name, area in row["mm2"].items()) for row in rows
     ]
     return Outcome(tuple(changed), {"run": run.id, "cases": rows}, "\n".join(lines), tuple(warnings), tuple(problems))
 
 
-def _predict_case(
-    folder: StudyFolder,
-    case: Case,
-    run: Any,
-    settings: PredictSettings,
-    where: Where,
-    box_um: tuple[float, float, float, float] | None,
-    progress: Progress,
-) -> tuple[Path, Maps]:
-    """The maps of one case, saved: a part of the section is laid over what this run predicted elsewhere."""
-    from stainloom.io.maps import MapFacts, save_maps
-    from stainloom.model.predict import predict_region
+class OpenedCase:
+    """The slides of a case, opened to be predicted: once for a job, for as long as nothing changes for a warm process.
 
-    if run.normalized:
-        _check_normalized(folder, case, run)
-    aligned, opened = open_aligned(folder, case, TileCache(CACHE_BYTES), normalized=run.normalized)
-    try:
-        box, mask = _wanted(folder, case, aligned, run, settings, where, box_um)
-        maps = predict_region(run, aligned, box, mask, settings, progress=progress)
-    finally:
-        for slide in opened:
+    Parameters
+    ----------
+    folder, case
+        Which.
+    normalized
+        Whether the network learned from normalized colours.
+    """
+
+    def __init__(self, folder: StudyFolder, case: Case, normalized: bool) -> None:
+        self.folder, self.case, self.normalized = folder, case, normalized
+        self.aligned, self._opened = open_aligned(folder, case, TileCache(CACHE_BYTES), normalized=normalized)
+        self._tissue: NDArray[np.uint8] | None = None
+
+    def __enter__(self) -> OpenedCase:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the slides."""
+        for slide in self._opened:
             slide.close()
-    used = [stain for stain in aligned.stains if stain is not None and stain.name in run.stains]
-    facts = MapFacts(
-        run.id,
-        run.stains,
-        run.classes,
-        maps.um_per_px,
-        maps.origin_um,
-        {stain.name: stain.warp.id for stain in used if stain.warp is not None},
-        folder.study.simulated,
-        run.one_patient,
-        {
-            "where": where,
-            "settings": as_json(settings),
-            "normalizations": {stain.name: stain.colour.id for stain in used if stain.colour is not None},  # type: ignore[attr-defined]
-        },
+
+    def predict(
+        self,
+        run: Run | Network,
+        settings: PredictSettings,
+        where: Where,
+        box_um: tuple[float, float, float, float] | None,
+        progress: Progress,
+    ) -> tuple[dict[str, float], list[str]]:
+        """Predict and save the maps: mm2 by class on the whole section, and what the user should know."""
+        from stainloom.io.maps import lay_over, open_maps
+        from stainloom.model.predict import MapGrid, Network, predict_region
+
+        known = run.run if isinstance(run, Network) else run
+        if known.normalized:
+            _check_normalized(self.folder, self.case, known)
+        size = self.case.slide(self.folder.study.reference).size_um
+        grid = MapGrid.over(whole(size_at(size, (known.um_per_px,) * 2)), known, settings)
+        wanted, mask = self._wanted(known, grid, where, box_um)
+        stride = settings.stride_px
+        region = Box(wanted.row * stride, wanted.col * stride, wanted.rows * stride, wanted.cols * stride)
+        maps = predict_region(run, self.aligned, region, mask, settings, progress=progress)
+        facts = self._facts(known, grid, where, settings)
+        parent = self.folder.case_path(self.case.name) / "maps"
+        keep, told = (None, []) if where == "tissue" else _kept(parent, facts, grid.size)
+        planes = (maps.classes, maps.probabilities, maps.weights)
+        saved = lay_over(parent, facts, grid.size, (wanted.row, wanted.col), *planes, keep=keep)
+        counts = np.bincount(open_maps(saved).class_map.whole().ravel(), minlength=256)
+        area = facts.um_per_px[0] * facts.um_per_px[1] / 1e6
+        return {lesion.short: float(counts[lesion.id] * area) for lesion in known.classes}, told
+
+    def _facts(self, run: Run, grid: MapGrid, where: Where, settings: PredictSettings) -> MapFacts:
+        from stainloom.io.maps import MapFacts
+
+        used = [stain for stain in self.aligned.stains if stain is not None and stain.name in run.stains]
+        return MapFacts(
+            run.id,
+            run.stains,
+            run.classes,
+            grid.map_um_per_px,
+            grid.origin_um,
+            {stain.name: stain.warp.id for stain in used if stain.warp is not None},
+            self.folder.study.simulated,
+            run.one_patient,
+            {
+                "where": where,
+                "settings": as_json(settings),
+                "normalizations": {stain.name: stain.colour.id for stain in used if stain.colour is not None},  # type: ignore[attr-defined]
+            },
+        )
+
+    def _wanted(
+        self, run: Run, grid: MapGrid, where: Where, box_um: tuple[float, float, float, float] | None
+    ) -> tuple[Box, NDArray[np.bool_]]:
+        """The part of the section's map that is to be predicted, and which of its windows: all maps of a run lie on one grid."""
+        raster, step = self._painted() if where == "lesions" else self._where_tissue()
+        part = whole(grid.size) if box_um is None else _part_of(grid, box_um)
+        row, col = (
+            np.clip(((origin + (np.arange(first, first + count) + 0.5) * size) / one).astype(np.intp), 0, length - 1)
+            for origin, first, count, size, one, length in zip(
+                grid.origin_um, (part.row, part.col), part.shape, grid.map_um_per_px, step, raster.shape, strict=True
+            )
+        )
+        mask: NDArray[np.bool_] = raster[np.ix_(row, col)] > 0
+        if box_um is not None and not mask.any():
+            size = self.case.slide(self.folder.study.reference).size_um
+            raise ModelError(
+                f"the box holds no window of tissue in case {self.case.name}",
+                expected=f"tissue, and at least {run.size_px * run.um_per_px:.0f} um a side, on the slide of {size[0]:.0f} x {size[1]:.0f} um",
+                found=f"{box_um[2]:.0f} x {box_um[3]:.0f} um at row {box_um[0]:.0f}, column {box_um[1]:.0f}",
+                next="choose a larger box, or another place",
+            )
+        return part, mask
+
+    def _painted(self) -> tuple[NDArray[np.uint8], Scale]:
+        labels = take_snapshot(self.folder, self.case)
+        return labels.raster, labels.um_per_px
+
+    def _where_tissue(self) -> tuple[NDArray[np.uint8], Scale]:
+        from stainloom.case.resample import overview
+        from stainloom.tissue import tissue_mask
+
+        step = (_TISSUE_UM, _TISSUE_UM)
+        if self._tissue is None:
+            reference = self.aligned.stains[self.aligned.names.index(self.folder.study.reference)]
+            assert reference is not None
+            self._tissue = tissue_mask(overview(reference.pyramid, _TISSUE_UM), step).astype(np.uint8)
+        return self._tissue, step
+
+
+def _part_of(grid: MapGrid, box_um: tuple[float, float, float, float]) -> Box:
+    """The pixels of the maps whose centres lie in a box of the reference; empty where none does."""
+    low, high = (
+        [
+            math.ceil((edge - origin) / step - 0.5)
+            for edge, origin, step in zip(edges, grid.origin_um, grid.map_um_per_px, strict=True)
+        ]
+        for edges in (box_um[:2], (box_um[0] + box_um[2], box_um[1] + box_um[3]))
     )
-    parent = folder.case_path(case.name) / "maps"
-    if where != "tissue":
-        maps = _laid_over(parent, facts, maps)
-    return save_maps(parent, facts, maps.classes, maps.probabilities, maps.weights), maps
+    return Box(low[0], low[1], high[0] - low[0], high[1] - low[1]).intersect(whole(grid.size))
 
 
-def _check_normalized(folder: StudyFolder, case: Case, run: Any) -> None:
+def _check_normalized(folder: StudyFolder, case: Case, run: Run) -> None:
     """A network that learned from normalized colours is never shown raw ones."""
     for stain in raw_stains(folder, case):
         if stain in run.stains:
@@ -159,67 +222,18 @@ def _made_from(facts: MapFacts) -> tuple[Any, ...]:
     return facts.um_per_px, facts.origin_um, dict(facts.warps), facts.extra.get("normalizations")
 
 
-def _laid_over(parent: Path, facts: MapFacts, maps: Maps) -> Maps:
-    """New maps of a part of the section over what this run predicted elsewhere, from the same grid, warps and colours."""
+def _kept(parent: Path, facts: MapFacts, size: Size) -> tuple[SavedMaps | None, list[str]]:
+    """What this run predicted elsewhere, from the same grid, warps and colours; and a word where that is dropped."""
     from stainloom.io.maps import list_maps, open_maps
 
     if facts.run not in list_maps(parent):
-        return maps
+        return None, []
+    dropped = "What this run had predicted elsewhere on {} was dropped: {}."
+    case = parent.parent.name
     try:
         earlier = open_maps(parent / facts.run)
     except StainloomError:
-        return maps  # damaged: what is predicted now takes its place
-    known = earlier.facts
-    same = _made_from(known) == _made_from(facts)
-    if not same or earlier.class_map.levels[0].shape != maps.classes.shape:
-        return maps
-    there = maps.classes > 0
-    return replace(
-        maps,
-        classes=np.where(there, maps.classes, earlier.class_map.whole()),
-        probabilities=np.where(there, maps.probabilities, earlier.probabilities.whole().astype(np.float32) / 255),
-        weights=np.where(there, maps.weights, earlier.weights.whole().astype(np.float32) / 255),
-    )
-
-
-def _wanted(
-    folder: StudyFolder,
-    case: Case,
-    aligned: AlignedCase,
-    run: Any,
-    settings: PredictSettings,
-    where: Where,
-    box_um: tuple[float, float, float, float] | None,
-) -> tuple[Box, NDArray[np.bool_]]:
-    """The whole section, px of the run's grid, and which of its windows: so all maps of a run lie on one grid."""
-    from stainloom.case.resample import overview
-    from stainloom.model.predict import MapGrid
-    from stainloom.tissue import tissue_mask
-
-    scale = (run.um_per_px, run.um_per_px)
-    size = case.slide(folder.study.reference).size_um
-    box = whole(size_at(size, scale))
-    grid = MapGrid.over(box, run, settings)
-    centres = grid.centres_um()
-    if where == "lesions":
-        labels = take_snapshot(folder, case)
-        raster, step = labels.raster, labels.um_per_px
-    else:
-        reference = aligned.stains[aligned.names.index(folder.study.reference)]
-        assert reference is not None
-        step = (8.0, 8.0)
-        raster = tissue_mask(overview(reference.pyramid, step[0]), step).astype(np.uint8)
-    index = np.clip((centres / np.array(step)).astype(np.intp), 0, np.array(raster.shape) - 1)
-    mask = raster[index[..., 0], index[..., 1]] > 0
-    if where == "box":
-        assert box_um is not None
-        low, high = np.array(box_um[:2]), np.array(box_um[:2]) + box_um[2:]
-        mask &= ((centres >= low) & (centres < high)).all(axis=-1)
-        if not mask.any():
-            raise ModelError(
-                f"the box holds no window of tissue in case {case.name}",
-                expected=f"tissue, and at least {run.size_px * run.um_per_px:.0f} um a side, on the slide of {size[0]:.0f} x {size[1]:.0f} um",
-                found=f"{box_um[2]:.0f} x {box_um[3]:.0f} um at row {box_um[0]:.0f}, column {box_um[1]:.0f}",
-                next="choose a larger box, or another place",
-            )
-    return box, mask
+        return None, [dropped.format(case, "it was damaged")]
+    if _made_from(earlier.facts) != _made_from(facts) or earlier.class_map.levels[0] != size:
+        return None, [dropped.format(case, "it was made at another stride, or before an alignment or a colour changed")]
+    return earlier, []

@@ -10,14 +10,13 @@ import numpy as np
 
 from stainloom.case.case import Case
 from stainloom.case.resample import resample_labels
-from stainloom.errors import ModelError
 from stainloom.geometry import size_at, whole
 from stainloom.io.casefile import StudyFolder
 from stainloom.io.files import write_whole
 from stainloom.io.tiles import TileCache
 from stainloom.jobs.opening import CACHE_BYTES, chosen_cases, open_aligned, read_snapshot, verdict_of
 from stainloom.jobs.outcome import Outcome
-from stainloom.jobs.predicting import learned_runs
+from stainloom.jobs.runs import chosen_run, learned_runs
 from stainloom.progress import Progress, part, silent
 from stainloom.report.figures import (
     Score,
@@ -39,16 +38,20 @@ _ONE_PATIENT = (
 )
 
 
-def report(study: Path, *, cases: Sequence[str] = (), progress: Progress = silent) -> Outcome:
-    """Write the report of the latest run of all stains beside it: figures, confusion matrix, single stains, pictures."""
-    path, figures = _gather(StudyFolder.open(study), cases, progress)
+def report(
+    study: Path, *, cases: Sequence[str] = (), run_id: str | None = None, progress: Progress = silent
+) -> Outcome:
+    """Write the report of a run, the latest of all stains unless one is named, beside it: figures, pictures, single stains."""
+    path, figures = _gather(StudyFolder.open(study), cases, run_id, progress)
     lines = [f"{name}: {score['accuracy']:.1%} right" for name, score in figures.get("scores", {}).items()]
     return Outcome((path,), figures, "\n".join([*lines, f"Report: {study / path}"]))
 
 
-def _gather(folder: StudyFolder, names: Sequence[str], progress: Progress) -> tuple[str, dict[str, Any]]:
-    """Write the report of the latest run of all stains beside it; where it lies, and its figures."""
-    run, alone = _runs(folder)
+def _gather(
+    folder: StudyFolder, names: Sequence[str], run_id: str | None, progress: Progress
+) -> tuple[str, dict[str, Any]]:
+    """Write the report of a run beside it; where it lies, and its figures."""
+    run, alone = _runs(folder, run_id)
     figures, scores_section = _scores(folder, run, alone, part(progress, 0, 0.5))
     sections = [scores_section, _training(run), _alignment(folder)]
     sections += _cases_shown(folder, run, names, part(progress, 0.5, 1))
@@ -62,16 +65,16 @@ def _gather(folder: StudyFolder, names: Sequence[str], progress: Progress) -> tu
     return str(file.relative_to(folder.path)), figures
 
 
-def _runs(folder: StudyFolder) -> tuple[Any, list[Any]]:
-    """The latest learned run of the most stains, and the latest of each single stain on the same patches."""
-    learned = learned_runs(folder)
-    if not learned:
-        raise ModelError("the study has no trained run yet", next="run `stainloom train`")
-    most = max(len(run.stains) for run in learned)
-    fused = [run for run in learned if len(run.stains) == most][-1]
-    alone = {run.stains[0]: run for run in learned if len(run.stains) == 1 and run.patchset == fused.patchset}
-    alone.pop(fused.stains[0] if most == 1 else "", None)
-    return fused, [alone[stain] for stain in fused.stains if stain in alone]
+def _runs(folder: StudyFolder, run_id: str | None) -> tuple[Any, list[Any]]:
+    """The run to report, and the latest of each single stain on the same patches."""
+    shown = chosen_run(folder, run_id)
+    alone = {
+        run.stains[0]: run
+        for run in learned_runs(folder)
+        if len(run.stains) == 1 and run.patchset == shown.patchset and run.id != shown.id
+    }
+    alone.pop(shown.stains[0] if len(shown.stains) == 1 else "", None)
+    return shown, [alone[stain] for stain in shown.stains if stain in alone]
 
 
 def _scores(folder: StudyFolder, run: Any, alone: list[Any], progress: Progress) -> tuple[dict[str, Any], Section]:

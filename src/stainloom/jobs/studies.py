@@ -51,7 +51,10 @@ def _said_of_case(case: CaseState) -> str:
     again = f"; carried before the last alignment: {', '.join(old)}" if old else ""
     why = [f"\n    {stain.name}: {stain.message}" for stain in case.stains if stain.message and stain.verdict != "good"]
     painted = "painted" if case.painted else "not painted"
-    return f"{case.name} (patient {case.patient}): {stains}; {painted}{again}{''.join(why)}"
+    reviewed = (
+        "; reviewed" if case.reviewed else "; reviewed before its maps or its paint changed" if case.review_old else ""
+    )
+    return f"{case.name} (patient {case.patient}): {stains}; {painted}{again}{reviewed}{''.join(why)}"
 
 
 def said_of(folder: StudyFolder) -> str:

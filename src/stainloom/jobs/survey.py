@@ -16,6 +16,7 @@ from stainloom.io.casefile import StudyFolder
 from stainloom.io.snapshot import holds_paint
 from stainloom.jobs.opening import colour_of, is_stale, needs_aligning, patchsets_by_age, replaced, verdict_of
 from stainloom.jobs.patchsets import PatchSetState, patchset_state
+from stainloom.jobs.reviewing import review_stands
 from stainloom.jobs.seen import Seen
 
 _QUICK_CASES, _QUICK_S = 5, 0.05
@@ -85,6 +86,10 @@ class CaseState:
         Whether its patient is in the latest patch set.
     predicted
         Whether a run predicted anything over it.
+    reviewed
+        Whether somebody looked at its maps and its paint, and these are still the same.
+    review_old
+        Whether somebody had, and the maps or the paint changed since.
     problem
         Why it cannot be read, one sentence; empty where it can.
     looked
@@ -97,6 +102,8 @@ class CaseState:
     painted: bool = False
     exported: bool = False
     predicted: bool = False
+    reviewed: bool = False
+    review_old: bool = False
     problem: str = ""
     looked: bool = True
 
@@ -196,6 +203,7 @@ def _case(folder: StudyFolder, name: str, exported: set[str]) -> CaseState:
     try:
         case = folder.case(name)
         maps = folder.case_path(name) / "maps"
+        stands = review_stands(folder, name)
         return CaseState(
             name,
             case.patient,
@@ -203,6 +211,8 @@ def _case(folder: StudyFolder, name: str, exported: set[str]) -> CaseState:
             _is_painted(folder, name),
             case.patient in exported,
             maps.is_dir() and any((run / "maps.json").is_file() for run in maps.iterdir()),
+            reviewed=stands is True,
+            review_old=stands is False,
         )
     except StainloomError as error:
         return CaseState(name, "", problem=str(error))

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from stainloom.case.aligned import AlignedStain
 from stainloom.case.case import Case
-from stainloom.case.view import USABLE, CaseView, MapsView, StainView
-from stainloom.errors import StainloomError
+from stainloom.case.lesions import LesionClass
+from stainloom.case.view import USABLE, CaseView, MapsView, Shares, StainView, as_shares
+from stainloom.errors import CaseError, StainloomError
 from stainloom.io.casefile import StudyFolder
 from stainloom.io.tiles import TileCache
 from stainloom.jobs.opening import (
@@ -25,19 +27,39 @@ from stainloom.jobs.opening import (
 from stainloom.jobs.studies import check_case
 
 if TYPE_CHECKING:
+    from stainloom.io.maps import MapFacts, SavedMap
     from stainloom.io.slides import OpenedSlide
     from stainloom.jobs.paint import Paint
 
 
 def open_view(
-    study: Path, case: str | None = None, *, paint: Paint | None = None, cache_bytes: int = CACHE_BYTES
+    study: Path,
+    case: str | None = None,
+    *,
+    run: str | None = None,
+    with_maps: bool = True,
+    paint: Paint | None = None,
+    cache_bytes: int = CACHE_BYTES,
 ) -> CaseView:
     """A case as the window shows it; close it when it is no longer shown.
 
-    With `paint`, that of the window which holds the case, its labels are the very raster that is painted on.
+    Parameters
+    ----------
+    study, case
+        Which; the first case unless one is named.
+    run
+        Whose maps; the latest predicted unless one is named.
+    with_maps
+        Whether to look for maps at all: a window asks for them later, by `open_maps_view`, beside its own thread.
+    paint
+        That of the window which holds the case: the labels are then the very raster that is painted on.
+    cache_bytes
+        Decoded tiles that are kept.
     """
     folder = StudyFolder.open(study)
     found = folder.case(check_case(study, case))
+    # Before the slides: what cannot be shown leaves none of them open.
+    maps = _maps_view(folder, found, run) if with_maps else None
     cache = TileCache(cache_bytes)
     opened: list[OpenedSlide] = []
     stains: list[StainView] = []
@@ -78,7 +100,7 @@ def open_view(
         labels,
         scale,
         _carried_at(folder, found, [stain.name for stain in stains if stain.aligned is not None]),
-        _maps_view(folder, found),
+        maps,
         folder.study.simulated,
         close,
     )
@@ -93,26 +115,107 @@ def _carried_at(folder: StudyFolder, case: Case, shown: Sequence[str]) -> dict[s
     }
 
 
-def _maps_view(folder: StudyFolder, case: Case) -> MapsView | None:
-    from stainloom.io.maps import list_maps, open_maps
+def maps_of(study: Path, case: str) -> tuple[str, ...]:
+    """Ids of the runs that have maps over a case, the latest predicted last."""
+    return _by_age(StudyFolder.open(study).case_path(case) / "maps")
+
+
+def open_maps_view(study: Path, case: str, run: str | None = None) -> MapsView | None:
+    """The maps of a run over a case, the latest predicted unless one is named; None where there are none."""
+    folder = StudyFolder.open(study)
+    return _maps_view(folder, folder.case(case), run)
+
+
+def _by_age(parent: Path) -> tuple[str, ...]:
+    from stainloom.io.maps import list_maps
+
+    return tuple(sorted(list_maps(parent), key=lambda name: (parent / name / "maps.json").stat().st_mtime_ns))
+
+
+def _maps_view(folder: StudyFolder, case: Case, run: str | None) -> MapsView | None:
+    from stainloom.io.maps import maps_id, open_maps
 
     parent = folder.case_path(case.name) / "maps"
-    names = list_maps(parent)
+    names = _by_age(parent)
+    if run is not None and run not in names:
+        raise CaseError(
+            f"run {run} predicted nothing over case {case.name}",
+            expected=", ".join(names) or "a prediction",
+            found="none of this run",
+            next=f"run `stainloom predict --run {run}`, or take another run",
+        )
     if not names:
         return None
-    maps = open_maps(max((parent / name for name in names), key=lambda path: (path / "maps.json").stat().st_mtime_ns))
-    weights = maps.weights.whole().astype(np.float32) / 255
-    usable = {name for name in maps.facts.stains if name in folder.study.moving and name in case.slides}
+    maps = open_maps(parent / (run or names[-1]))
+    facts = maps.facts
+
+    def pixel(row: int, col: int) -> tuple[Shares, Shares]:
+        return as_shares(maps.probabilities.at(row, col)), as_shares(maps.weights.at(row, col))
+
+    return MapsView(
+        facts.run,
+        facts.um_per_px,
+        facts.origin_um,
+        maps.class_map.whole(),
+        _Planes(maps.probabilities),
+        _ByStain(facts.stains, _Planes(maps.weights)),
+        _as_named_now(facts.classes, folder.study.lesions),
+        _realigned(folder, case, facts),
+        _recoloured(folder, case, facts),
+        maps_id(parent / facts.run),
+        pixel,
+    )
+
+
+def _realigned(folder: StudyFolder, case: Case, facts: MapFacts) -> tuple[str, ...]:
+    usable = {name for name in facts.stains if name in folder.study.moving and name in case.slides}
     usable = {name for name in usable if verdict_of(folder, case, name)[0] in USABLE and in_focus(folder, case, name)}
     now = {name: folder.current_warp_id(case.name, name) for name in usable}
-    then = maps.facts.warps
-    return MapsView(
-        maps.facts.run,
-        maps.facts.um_per_px,
-        maps.facts.origin_um,
-        maps.class_map.whole(),
-        maps.probabilities.whole(),
-        dict(zip(maps.facts.stains, weights, strict=True)),
-        maps.facts.classes,
-        tuple(stain for stain in maps.facts.stains if now.get(stain) != then.get(stain)),
-    )
+    return tuple(stain for stain in facts.stains if now.get(stain) != facts.warps.get(stain))
+
+
+def _recoloured(folder: StudyFolder, case: Case, facts: MapFacts) -> tuple[str, ...]:
+    then = facts.extra.get("normalizations")
+    if not isinstance(then, dict):
+        return ()
+    colours = {stain: colour_of(folder, case, stain) for stain in then if stain in folder.study.stain_names}
+    return tuple(stain for stain, colour in colours.items() if colour is None or colour.id != then[stain])
+
+
+def _as_named_now(classes: tuple[LesionClass, ...], now: Sequence[LesionClass]) -> tuple[LesionClass, ...]:
+    """The classes of a run in the study's present colours; one that the study no longer has stays as the run has it."""
+    known = {(lesion.id, lesion.short): lesion for lesion in now}
+    return tuple(known.get((lesion.id, lesion.short), lesion) for lesion in classes)
+
+
+class _Planes(Sequence[NDArray[np.uint8]]):
+    """The layers of a saved map, each read when it is asked for."""
+
+    def __init__(self, saved: SavedMap) -> None:
+        self._saved = saved
+
+    def __len__(self) -> int:
+        return self._saved.depth
+
+    def __getitem__(self, number: Any) -> Any:
+        if not 0 <= number < len(self):
+            raise IndexError(number)
+        return self._saved.plane(number)
+
+
+class _ByStain(Mapping[str, NDArray[np.uint8]]):
+    """The same by stain."""
+
+    def __init__(self, stains: tuple[str, ...], planes: _Planes) -> None:
+        self._places = {stain: number for number, stain in enumerate(stains)}
+        self._planes = planes
+
+    def __getitem__(self, stain: str) -> NDArray[np.uint8]:
+        found: NDArray[np.uint8] = self._planes[self._places[stain]]
+        return found
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._places)
+
+    def __len__(self) -> int:
+        return len(self._places)

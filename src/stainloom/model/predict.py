@@ -234,7 +234,7 @@ class Maps:
 
 
 def predict_region(
-    run: Run,
+    run: Run | Network,
     case: AlignedCase,
     box: Box,
     mask: NDArray[np.bool_] | None = None,
@@ -247,7 +247,7 @@ def predict_region(
     Parameters
     ----------
     run
-        See `load_network`.
+        See `load_network`; or a network that is loaded already.
     case
         Its stains must include the run's; one that is None, off its slide or blank is masked.
     box
@@ -262,7 +262,8 @@ def predict_region(
     Maps over the box. A window that shows no stain at all (bare glass) is not predicted.
     """
     settings = settings or PredictSettings()
-    network = load_network(run)
+    network = run if isinstance(run, Network) else load_network(run)
+    run = network.run
     chosen = _only(case, run)
     grid = MapGrid.over(box, run, settings)
     wanted = np.ones(grid.size.shape, np.bool_) if mask is None else np.asarray(mask, np.bool_)

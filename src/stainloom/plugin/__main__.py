@@ -24,9 +24,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s")
     try:
         if options.screenshot is None and options.screenshots is None:
-            _open(options.study, options.case)
+            _open(options.study, options.case, options.run)
         else:
-            _show(options.study, options.case, options.screenshot, options.screenshots)
+            _show(options.study, options.case, options.run, options.screenshot, options.screenshots)
     except StainloomError as error:
         _log.error("%s", error)
         return 1
@@ -37,6 +37,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m stainloom.plugin", description="Open Stainloom's window.")
     parser.add_argument("study", type=Path, nargs="?", help="the study folder; without one the window asks for it")
     parser.add_argument("--case", help="name of the case; the first one when left out")
+    parser.add_argument("--run", help="id of the run whose maps are shown; the latest predicted when left out")
     parser.add_argument("--screenshot", type=Path, metavar="FILE", help="photograph the window into a PNG and leave")
     parser.add_argument(
         "--screenshots",
@@ -47,7 +48,7 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _open(study: Path | None, case: str | None) -> None:
+def _open(study: Path | None, case: str | None, run: str | None) -> None:
     from stainloom import jobs
 
     if study is not None:
@@ -65,15 +66,19 @@ def _open(study: Path | None, case: str | None) -> None:
     docks = open_workspace(viewer)
     if study is not None:
         docks.workspace.open_study(study, case)
+        if run is not None:
+            docks.workspace.choose_run(run)
     napari.run()
 
 
-def _show(study: Path | None, case: str | None, screenshot: Path | None, screenshots: Path | None) -> None:
+def _show(
+    study: Path | None, case: str | None, run: str | None, screenshot: Path | None, screenshots: Path | None
+) -> None:
     from stainloom import jobs
 
     if study is None:
         raise CaseError("there is no study to photograph", next="name its folder")
-    view = jobs.open_view(study, case)
+    view = jobs.open_view(study, case, run=run)
     try:
         import napari
 

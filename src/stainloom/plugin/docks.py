@@ -14,6 +14,7 @@ from stainloom.plugin.dock import Dock, JobDock, JobSpec, Plan
 from stainloom.plugin.job import Result
 from stainloom.plugin.paint import PaintDock
 from stainloom.plugin.patches import PatchesPanel
+from stainloom.plugin.review import ReviewDock
 from stainloom.plugin.training import TrainPanel
 from stainloom.plugin.workspace import Workspace
 from stainloom.wording import listed, many
@@ -221,11 +222,13 @@ def _job_dock(spec: JobSpec) -> DockEntry:
 
 _PAINT = "Paint lesions once, on HE; they are carried to the other stains and saved as you paint."
 _CASES = "The cases of a study: open one, and see what is done and what is not."
+_REVIEW = "See what the network says of a case, where it is unsure, and which stain it listened to."
 
 DOCKS: tuple[DockEntry, ...] = (
     DockEntry("Cases", _CASES, lambda workspace: CasesDock(workspace, "Cases", _CASES)),
     _job_dock(_JOBS[0]),
     DockEntry("Paint", _PAINT, lambda workspace: PaintDock(workspace, "Paint", _PAINT)),
     *(_job_dock(spec) for spec in _JOBS[1:]),
+    DockEntry("Review", _REVIEW, lambda workspace: ReviewDock(workspace, "Review", _REVIEW)),
 )
 """In the order of the work."""

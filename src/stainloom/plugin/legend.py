@@ -90,10 +90,10 @@ class LegendPanel(QWidget):
     def _lay_out(self, legend: Legend) -> list[Row]:
         rows = [self._stain_row(line) for line in legend.stains]
         if legend.swatches:
-            rows += [_gap(), self._text_row(legend.heading, self._bold)]
+            rows += [_gap(), self._wrapped_row(legend.heading, self._bold, "#FFFFFF")]
             rows += [self._swatch_row(swatch) for swatch in legend.swatches]
         if legend.bar is not None:
-            rows += [_gap(), self._text_row(legend.bar.text, self._bold), self._bar_row(legend.bar)]
+            rows += [_gap(), self._wrapped_row(legend.bar.text, self._bold, "#FFFFFF"), self._bar_row(legend.bar)]
         if legend.notes:
             rows.append(_gap())
             rows += [self._note_row(note) for note in legend.notes]
@@ -140,22 +140,21 @@ class LegendPanel(QWidget):
 
         return _BAR_PX + 4 + _LINE_PX, draw
 
-    def _text_row(self, text: str, font: QFont) -> Row:
-        return _LINE_PX, lambda painter, box: _write(painter, box, text, font, "#FFFFFF", elide=True)
-
     def _note_row(self, note: str) -> Row:
         color = {SIMULATED: "#F0E442", RESEARCH_ONLY: _QUIET}.get(
             note, _QUIET if note.startswith("Colours") else "#F0B23C"
         )
-        font = self._bold if note == SIMULATED else self._font
+        return self._wrapped_row(note, self._bold if note == SIMULATED else self._font, color)
+
+    def _wrapped_row(self, text: str, font: QFont, color: str) -> Row:
         width = _WIDTH_MOST_PX - 2 * _PAD_PX
         wrap = int(Qt.TextFlag.TextWordWrap)
-        height = QFontMetricsF(font).boundingRect(QRectF(0, 0, width, 1000), wrap, note).height()
+        height = QFontMetricsF(font).boundingRect(QRectF(0, 0, width, 1000), wrap, text).height()
 
         def draw(painter: QPainter, box: QRectF) -> None:
             painter.setFont(font)
             painter.setPen(QColor(color))
-            painter.drawText(box, wrap, note)
+            painter.drawText(box, wrap, text)
 
         return max(_LINE_PX, height + 3), draw
 

@@ -16,7 +16,7 @@ from stainloom.geometry import size_at, size_um, whole
 from stainloom.plugin import layers as case_layers
 from stainloom.plugin._napari import main_window, photograph, settle
 from stainloom.plugin.layers import checkerboard_cell_um, lesion_extent_um, place
-from stainloom.plugin.overlay import class_colormap
+from stainloom.plugin.overlay import CLASSES, Overlay, class_colormap
 from stainloom.plugin.pyramid import ReferenceGrid, checkerboard_turn, stain_levels
 from stainloom.plugin.session import Session
 
@@ -60,12 +60,16 @@ def take_pictures(session: Session) -> Iterator[Picture]:
     main_window(session.viewer).resize(*WINDOW_PX)
     settle(session.viewer)
     visible = {layer: layer.visible for layer in session.layers}
+    overlay = session.overlay.shown
     try:
         for take in (_aligned, _labels, _classes, _weights):
             for layer in session.layers:
                 layer.visible = False
             yield from take(session)
     finally:
+        for layer in [layer for layer in session.layers if layer not in visible]:
+            session.viewer.layers.remove(layer)
+        session.show_overlay(overlay, now=True)
         for layer, was in visible.items():
             layer.visible = was
 
@@ -190,35 +194,35 @@ def _carried_beside(session: Session, stain: StainView, shift_um: float) -> list
 
 
 def _classes(session: Session) -> Iterator[Picture]:
-    if session.layers.predicted is None:
+    if session.maps is None:
         return
     session.show_stain(session.view.reference.name)
-    session.layers.predicted.visible = True
+    session.show_overlay(CLASSES)
     session.viewer.layers.selection.active = session.layers.predicted
     session.look_at(_whole_reference(session), beside_legend=True)
     caption = (
-        f"What the network predicts for each place of {session.view.reference.name} from {len(session.layers.weights)} stains together, in the "
+        f"What the network predicts for each place of {session.view.reference.name} from {len(session.maps.weights)} stains together, in the "
         "colours of the legend; where nothing was predicted the slide shows through."
     )
     yield Picture("classes.png", _said(session, caption), photograph(session.viewer))
 
 
 def _weights(session: Session) -> Iterator[Picture]:
-    maps = session.view.maps
-    if maps is None or not session.layers.weights:
+    maps = session.maps
+    if maps is None or not maps.weights:
         return
     predicted = maps.class_map > 0
 
     def spread(stain: str) -> float:
-        values = maps.weights[stain][predicted]
+        values = maps.weight(stain)[predicted]
         return float(values.std()) if values.size else 0.0
 
-    stain = max(session.layers.weights, key=spread)
+    stain = max(maps.weights, key=spread)
     session.show_stain(session.view.reference.name)
-    session.layers.weights[stain].visible = True
-    session.viewer.layers.selection.active = session.layers.weights[stain]
+    session.show_overlay(Overlay("weight", stain), now=True)
+    session.viewer.layers.selection.active = session.layers.shares
     session.look_at(_whole_reference(session), beside_legend=True)
-    values = maps.weights[stain][predicted]
+    values = maps.weight(stain)[predicted]
     low, high = (float(v) for v in np.quantile(values, (0.05, 0.95))) if values.size else (0.0, 0.0)
     caption = (
         f"How much the network attends to {stain} at each place, from 0 to 1: here mostly {low:.2f} to {high:.2f}, the "

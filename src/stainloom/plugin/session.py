@@ -13,13 +13,29 @@ from psygnal import Signal
 from qtpy.compat import isalive
 
 from stainloom.case.aligned import Look
-from stainloom.case.view import CaseView
+from stainloom.case.view import CaseView, MapsView
+from stainloom.geometry import size_um
 from stainloom.plugin import layers as case_layers
 from stainloom.plugin._napari import canvas_widget, main_window
 from stainloom.plugin.layers import CaseLayers
 from stainloom.plugin.legend import LegendPanel
-from stainloom.plugin.overlay import CHECKERBOARD_KEY, RESEARCH_ONLY, SIMULATED, Present, caution, legend, stain_key
+from stainloom.plugin.maps import MapOverlay
+from stainloom.plugin.overlay import (
+    CHECKERBOARD_KEY,
+    CLASSES,
+    NEXT_OVERLAY_KEY,
+    OVERLAY_KEY,
+    RESEARCH_ONLY,
+    SIMULATED,
+    Overlay,
+    Present,
+    caution,
+    legend,
+    overlays_of,
+    stain_key,
+)
 from stainloom.plugin.pyramid import Renderer, TiledLevel
+from stainloom.plugin.readout import Readout, read_out
 
 _log = logging.getLogger(__name__)
 
@@ -51,14 +67,19 @@ class Session:
         self.layers = layers
         self.renderer = renderer
         self._closed = False
+        self.overlay = MapOverlay(viewer, layers)
         self._present = Present.of(view)
         self._panel = LegendPanel(canvas_widget(viewer))
         viewer.canvas.overlays.scale_bar.visible = True
         viewer.title = title(view)
-        for layer in layers:
+        self._told = list(layers)
+        for layer in self._told:
             layer.events.visible.connect(self._tell)
         viewer.layers.events.removed.connect(self._tell)
         self._keys = self._bind_keys()
+        self.overlay.changed.connect(self._tell)
+        if view.maps is not None:
+            self.take_maps(view.maps)
         self._tell()
         main_window(viewer).destroyed.connect(self.close)
 
@@ -115,6 +136,52 @@ class Session:
                 layer.refresh(extent=False)
         self._tell()
 
+    @property
+    def maps(self) -> MapsView | None:
+        """What a run predicted for this case, as far as it was opened."""
+        return self.overlay.maps
+
+    def take_maps(self, maps: MapsView | None) -> None:
+        """Take other maps, of another run or predicted anew; what is shown stays shown, the camera stays where it is."""
+        self._present = self._present.with_maps(maps)
+        self.overlay.take(maps)
+
+    def show_overlay(self, overlay: Overlay | None, *, now: bool = False) -> None:
+        """Lay one map over the slides, or none; see `MapOverlay.show`."""
+        if self.maps is None and overlay is not None:
+            self.viewer.status = f"Nothing was predicted for {self.view.case.name} yet"
+        self.overlay.show(overlay, now=now)
+
+    def switch_overlay(self) -> None:
+        """Take the map off, or lay it over again."""
+        self.show_overlay(None if self.overlay.shown is not None else self.overlay.last)
+
+    def next_overlay(self) -> None:
+        """Lay the next of all maps over the slides."""
+        choices = overlays_of(self.maps) if self.maps is not None else (CLASSES,)
+        shown = self.overlay.shown
+        place = choices.index(shown) + 1 if shown in choices else 0
+        self.show_overlay(choices[place % len(choices)])
+
+    def readout(self, position_um: tuple[float, float]) -> Readout:
+        """What is at a place of the reference, (row, col) um: one pixel is read of each raster."""
+        lesions = self.layers.lesions
+        return read_out(self.view, self.view.labels if lesions is None else lesions.data, self.maps, position_um)
+
+    def box_on_canvas(self) -> BoxEdgesUm:
+        """The part of the reference that is on the canvas now; empty (bottom above top) where none is."""
+        rows, cols = self.viewer.canvas.size
+        camera = self.viewer.scene.camera
+        row, col = camera.center[-2:]
+        half_rows, half_cols = rows / camera.zoom / 2, cols / camera.zoom / 2
+        height, width = size_um(self.view.reference.pyramid.levels[0], self.view.reference.pyramid.um_per_px[0])
+        return (
+            max(0.0, row - half_rows),
+            max(0.0, col - half_cols),
+            min(height, row + half_rows),
+            min(width, col + half_cols),
+        )
+
     def look_at(self, edges_um: BoxEdgesUm, *, beside_legend: bool = False, margin: float = 0.03) -> None:
         """Bring a rectangle of the reference onto the canvas, or onto the part of it that the legend leaves free."""
         top, left, bottom, right = edges_um
@@ -130,7 +197,8 @@ class Session:
             return
         self._closed = True
         self.viewer.layers.events.removed.disconnect(self._tell)
-        for layer in self.layers:
+        self.overlay.changed.disconnect(self._tell)
+        for layer in self._told:
             layer.events.visible.disconnect(self._tell)
         for key in self._keys:
             self.viewer.bind_key(key, None, overwrite=True)
@@ -140,7 +208,8 @@ class Session:
         self.view.close()
 
     def _tell(self, *_: Any) -> None:
-        self._panel.say(legend(self.view, self.layers.shown(self.viewer), self._present, self.colours))
+        said = legend(self.view, self.maps, self.layers.shown(self.viewer), self._present, self.colours)
+        self._panel.say(said)
         self.shown_changed.emit()
 
     def _bind_keys(self) -> list[str]:
@@ -150,6 +219,8 @@ class Session:
 
         keys = {stain_key(n): shower(stain.name) for n, stain in enumerate(self.view.stains) if stain_key(n)}
         keys[CHECKERBOARD_KEY] = lambda _: self.show_checkerboard()
+        keys[OVERLAY_KEY] = lambda _: self.switch_overlay()
+        keys[NEXT_OVERLAY_KEY] = lambda _: self.next_overlay()
         for key, act in keys.items():
             self.viewer.bind_key(key, act, overwrite=True)
         return list(keys)

@@ -18,8 +18,10 @@ from stainloom.jobs.survey import CaseState, StudyState
 from stainloom.plugin._napari import main_window
 from stainloom.plugin.annotate import Painter
 from stainloom.plugin.job import Job, JobQueue, Result
+from stainloom.plugin.predicted import Predicted
 from stainloom.plugin.session import Session
 from stainloom.plugin.thumbnails import Thumbnails
+from stainloom.plugin.warm import WarmChild
 
 _log = logging.getLogger(__name__)
 
@@ -64,6 +66,8 @@ class Workspace(QObject):
         self.colours: Look = "normalized"
         self.chosen_run = ""
         self._aside: set[Job] = set()
+        self.warm = WarmChild(self)
+        self.predicted = Predicted(self)
         self._looking = False
         self._again = False
         self._leaving: list[Painter] = []
@@ -112,7 +116,7 @@ class Workspace(QObject):
         assert self.state is not None
         painter = self._painter_of(self.state.path, name)
         try:
-            view = jobs.open_view(self.state.path, name, paint=painter.paint)
+            view = jobs.open_view(self.state.path, name, with_maps=False, paint=painter.paint)
         except BaseException:
             if painter is not self.painter:
                 self._leave(painter)
@@ -141,6 +145,7 @@ class Workspace(QObject):
     def close(self) -> bool:
         """The window is going: show none, and wait until all paint is written; whether it was."""
         self.stop_looking()
+        self.warm.close()
         self.thumbnails.close()
         self.close_case()
         return all(painter.wait() for painter in self._leaving)
@@ -296,7 +301,9 @@ class Workspace(QObject):
         if self.session is None:
             return
         name = self.session.view.case.name
-        if not any(path.startswith(f"cases/{name}/") for path in changed):
+        touched = [path for path in changed if path.startswith(f"cases/{name}/")]
+        # Other maps are taken in place, when the study was looked at: see `predicted`.
+        if all(path.startswith(f"cases/{name}/maps/") for path in touched):
             return
         camera = self.viewer.scene.camera
         centre, zoom = camera.center, camera.zoom

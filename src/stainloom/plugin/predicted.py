@@ -1,0 +1,147 @@
+"""What runs there are and what the chosen one predicted for the case that is shown: looked at beside the window's thread."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from napari.qt.threading import create_worker
+from qtpy.QtCore import QObject, QTimer, Signal
+
+from stainloom import jobs
+from stainloom.case.run import RunFacts
+from stainloom.case.view import MapsView
+from stainloom.errors import StainloomError
+
+if TYPE_CHECKING:
+    from stainloom.plugin.workspace import Workspace
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, eq=False)
+class _Found:
+    """What was found."""
+
+    study: Path
+    case: str
+    runs: tuple[RunFacts, ...] = ()
+    with_maps: tuple[str, ...] = ()
+    run: str = ""
+    maps: MapsView | None = None
+    error: StainloomError | None = None
+
+
+class Predicted(QObject):
+    """The runs of the study that is open, and the maps of the chosen one over the case that is shown.
+
+    Parameters
+    ----------
+    workspace
+        What is open.
+    """
+
+    changed = Signal()
+    """Other runs, other maps, or another reason why there are none."""
+
+    def __init__(self, workspace: Workspace) -> None:
+        super().__init__(workspace)
+        self._workspace = workspace
+        self._found = _Found(Path(), "")
+        self._looking = self._again = False
+        workspace.state_changed.connect(self.look)
+        workspace.case_changed.connect(self._other_case)
+        workspace.run_chosen.connect(self.look)
+
+    @property
+    def runs(self) -> tuple[RunFacts, ...]:
+        """Runs that learned, and those that cannot be used with the reason; oldest first."""
+        return tuple(run for run in self._found.runs if run.learned or run.problem)
+
+    @property
+    def with_maps(self) -> tuple[str, ...]:
+        """Ids of runs that predicted something for the case that is shown; the run itself may be gone."""
+        return self._found.with_maps
+
+    @property
+    def run(self) -> str:
+        """Id of the run that is meant: the chosen one, else the best; empty where there is none."""
+        return self._found.run
+
+    @property
+    def facts(self) -> RunFacts | None:
+        """What that run is; None where it is gone."""
+        return next((run for run in self._found.runs if run.id == self.run), None)
+
+    @property
+    def maps(self) -> MapsView | None:
+        """Its maps over the case that is shown."""
+        return self._found.maps
+
+    @property
+    def error(self) -> StainloomError | None:
+        """Why runs or maps cannot be read."""
+        return self._found.error
+
+    def look(self, *_: Any) -> None:
+        """Look anew; `changed` when it is done."""
+        state, session = self._workspace.state, self._workspace.session
+        if state is None:
+            return
+        if self._looking:
+            self._again = True
+            return
+        self._looking = True
+        case = "" if session is None else session.view.case.name
+        worker = create_worker(_look, state.path, case, self._workspace.chosen_run, _start_thread=False)
+        worker.returned.connect(self._take)
+        worker.finished.connect(self._looked)
+        worker.start()
+
+    def _other_case(self) -> None:
+        # What is shown of the last case must not be taken for this one's meanwhile.
+        self._found = _Found(self._found.study, "", self._found.runs, (), self._found.run)
+        self.changed.emit()
+        self.look()
+
+    def _take(self, found: _Found) -> None:
+        state, session = self._workspace.state, self._workspace.session
+        if state is None or state.path != found.study:
+            return
+        if session is not None and session.view.case.name != found.case:
+            return
+        before = self._found.maps
+        if before is not None and found.maps is not None and before.same_as(found.maps):
+            found = _Found(found.study, found.case, found.runs, found.with_maps, found.run, before, found.error)
+        self._found = found
+        if session is not None and session.maps is not found.maps:
+            session.take_maps(found.maps)
+        self.changed.emit()
+
+    def _looked(self) -> None:
+        self._looking = False
+        if self._again:
+            self._again = False
+            QTimer.singleShot(0, self.look)
+
+
+def _look(study: Path, case: str, chosen: str) -> _Found:
+    runs: tuple[RunFacts, ...] = ()
+    with_maps: tuple[str, ...] = ()
+    run = chosen
+    try:
+        runs = jobs.known_runs(study)
+        with_maps = jobs.maps_of(study, case) if case else ()
+        best = jobs.best_run(runs)
+        run = chosen or (best.id if best is not None else with_maps[-1] if with_maps else "")
+        maps = jobs.open_maps_view(study, case, run) if run in with_maps else None
+    except StainloomError as error:
+        return _Found(study, case, runs, with_maps, run, error=error)
+    except Exception as error:
+        # What a worker raises ends in Qt's event loop.
+        _log.exception("the maps of case %s could not be looked at", case)
+        failure = StainloomError("the maps cannot be read", found=str(error), next="predict again")
+        return _Found(study, case, runs, with_maps, run, error=failure)
+    return _Found(study, case, runs, with_maps, run, maps)

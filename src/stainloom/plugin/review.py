@@ -1,0 +1,400 @@
+"""The Review dock: which run, predict, look at its maps one by one, and say that a case was looked at."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from napari.qt.threading import create_worker
+from qtpy.QtCore import QTimer, QUrl
+from qtpy.QtGui import QDesktopServices
+from qtpy.QtWidgets import QComboBox, QHBoxLayout, QPushButton, QWidget
+
+from stainloom import jobs
+from stainloom.errors import StainloomError
+from stainloom.plugin.bars import ReadoutBars
+from stainloom.plugin.chooser import OverlayChooser
+from stainloom.plugin.dock import Dock, JobControls, words
+from stainloom.plugin.job import Result
+from stainloom.plugin.overlay import CLASSES
+from stainloom.plugin.regionlist import NEXT_REGION_KEY, RegionList
+from stainloom.plugin.reviewing import (
+    around,
+    detail_words,
+    is_as_scanned,
+    map_notes,
+    run_problem,
+    run_title,
+    run_words,
+    state_words,
+    view_problem,
+    what_is_missing,
+)
+from stainloom.plugin.workspace import Workspace
+
+_MOVE_MS = 40
+
+
+class ReviewDock(Dock):
+    """Which run, what to predict with it, which of its maps is shown, what is under the cursor, and *reviewed*.
+
+    Parameters
+    ----------
+    workspace
+        What is open.
+    name, purpose
+        Of the dock.
+    """
+
+    def __init__(self, workspace: Workspace, name: str, purpose: str) -> None:
+        super().__init__(workspace, name, purpose)
+        self.open_page = QDesktopServices.openUrl
+        self._session: Any = None
+        self._busy = False
+        self._make_run()
+        self._make_predict()
+        self._make_look()
+        self._make_review()
+        self.rows.addStretch()
+        self._clock = QTimer(self)
+        self._clock.setSingleShot(True)
+        self._clock.setInterval(_MOVE_MS)
+        self._clock.timeout.connect(self._read_out)
+        workspace.viewer.cursor.events.position.connect(self._moved)
+        workspace.viewer.scene.camera.events.connect(self._camera_moved)
+        workspace.predicted.changed.connect(self.look)
+        workspace.queue.changed.connect(self.look)
+        self.look()
+
+    # What it is made of
+
+    def _make_run(self) -> None:
+        self.run = QComboBox()
+        self.run.setAccessibleName("Which run")
+        self.run.activated.connect(lambda row: self.workspace.choose_run(self.run.itemData(row)))
+        self.run_said = words("")
+        self.first = QPushButton()
+        self.first.clicked.connect(lambda: self.workspace.dock_wanted.emit(self._remedy))
+        self._remedy = ""
+        for part in (self.run, self.run_said, self.first):
+            self.rows.addWidget(part)
+
+    def _make_predict(self) -> None:
+        self.view, self.case, self.every = (QPushButton() for _ in range(3))
+        self.view.clicked.connect(self.predict_view)
+        self.case.clicked.connect(lambda: self._predict(False))
+        self.every.clicked.connect(lambda: self._predict(True))
+        self.why = words("")
+        self.detail = QComboBox()
+        self.detail.setAccessibleName("Detail")
+        self.detail.setToolTip("A view joins the maps that this run has of this case, in their detail")
+        self._usual_px = jobs.settings_of("predict")().stride_px
+        for stride in (self._usual_px // 2, self._usual_px, self._usual_px * 2):
+            self.detail.addItem("", stride)
+        self.detail.setCurrentIndex(1)
+        self.controls = JobControls()
+        self.controls.run.hide()
+        self.controls.cancel.clicked.connect(self.cancel)
+        self.controls.hide()
+        self.rows.addWidget(words("Predict"))
+        self.rows.addLayout(_row(self.view, self.case, self.every))
+        self.again = QPushButton("Predict again")
+        self.again.clicked.connect(lambda: self._predict(False))
+        self.outdated = words("")
+        for part in (self.why, self.detail, self.controls, self.messages, self.outdated, self.again):
+            self.rows.addWidget(part)
+
+    def _make_look(self) -> None:
+        self.chooser = OverlayChooser()
+        self.chooser.chosen.connect(self._show)
+        self.chooser.opacity_changed.connect(self._set_opacity)
+        self.bars = ReadoutBars()
+        self.regions = RegionList()
+        self.regions.wanted.connect(self._fly)
+        self.workspace.viewer.bind_key(NEXT_REGION_KEY, lambda _: self.regions.fly_to_next(), overwrite=True)
+        for part in (self.chooser, self.bars):
+            self.rows.addWidget(part)
+
+    def _make_review(self) -> None:
+        self.mark = QPushButton()
+        self.mark.clicked.connect(self._mark)
+        self.report = QPushButton("Write the report")
+        self.report.setToolTip("Figures, confusion matrix and pictures of this run; opens in your browser")
+        self.report.clicked.connect(self._report)
+        self.rows.addLayout(_row(self.mark, self.report))
+        self.rows.addWidget(self.regions)
+
+    # What is so now
+
+    def look(self, *_: Any) -> None:
+        """Show what is so now: another study, another case, another run, other maps."""
+        self._follow_session()
+        self._show_runs()
+        self._show_maps()
+        self._show_buttons()
+
+    def _follow_session(self) -> None:
+        session = self.workspace.session
+        if session is self._session:
+            return
+        self._session = session
+        if session is not None:
+            session.shown_changed.connect(self._show_overlay)
+            session.overlay.failed.connect(self.messages.say_error)
+
+    def _show_runs(self) -> None:
+        predicted = self.workspace.predicted
+        self.run.clear()
+        for run in reversed(predicted.runs):
+            self.run.addItem(run_title(run), run.id)
+        known = {run.id for run in predicted.runs}
+        for id in reversed([id for id in (*predicted.with_maps, predicted.run) if id and id not in known]):
+            if self.run.findData(id) < 0:
+                self.run.addItem(f"{id} (run deleted)", id)
+        self.run.setCurrentIndex(self.run.findData(predicted.run))
+        self.run.setVisible(self.run.count() > 0)
+        self.run_said.setText(run_words(predicted.facts, predicted.run))
+        self.run_said.setVisible(bool(predicted.run))
+        um_per_px = 1.0 if predicted.facts is None else predicted.facts.um_per_px
+        for row in range(self.detail.count()):
+            self.detail.setItemText(row, detail_words(self.detail.itemData(row), um_per_px, self._usual_px))
+
+    def _show_maps(self) -> None:
+        workspace, predicted = self.workspace, self.workspace.predicted
+        maps, session = predicted.maps, workspace.session
+        notes = [] if predicted.error is None else [str(predicted.error)]
+        if maps is not None and session is not None:
+            notes += map_notes(maps, session.view.study.lesions)
+        self.outdated.setText("\n".join(f"!  {note}" for note in notes))
+        self.outdated.setVisible(bool(notes))
+        self.again.setVisible(bool(maps is not None and maps.outdated))
+        self.bars.setVisible(maps is not None)
+        if maps is not None:
+            self.bars.put_names(tuple(maps.weights), maps.classes)
+        self.regions.show_regions_of(maps)
+        self._read_out()
+        self._show_overlay()
+
+    def _show_overlay(self) -> None:
+        session = self.workspace.session
+        if session is None:
+            self.chooser.put(None, None, 0.6)
+            return
+        self.chooser.put(session.maps, session.overlay.shown, session.overlay.opacity)
+
+    def _show_buttons(self) -> None:
+        workspace = self.workspace
+        missing, self._remedy = what_is_missing(workspace)
+        self.first.setVisible(bool(self._remedy))
+        self.first.setText(f"Go to {self._remedy}")
+        self.state.setText(missing or state_words(workspace))
+        busy = self.controls.job is not None
+        ready = not (missing or busy or run_problem(workspace))
+        self.controls.setVisible(busy)
+        cases = 0 if workspace.state is None else len([case for case in workspace.state.cases if not case.problem])
+        self.view.setText("This view")
+        self.case.setText("This case")
+        self.every.setText(f"All {cases} cases" if cases > 1 else "All cases")
+        self.why.setText("" if missing or busy else run_problem(workspace))
+        self.why.setVisible(bool(self.why.text()))
+        self.view.setEnabled(False)
+        if ready:
+            self._show_view_problem()
+        for button in (self.case, self.again):
+            button.setEnabled(ready and workspace.session is not None)
+        self.every.setEnabled(ready and cases > 0)
+        case = workspace.case
+        reviewed = case is not None and case.reviewed
+        self.mark.setText("Not reviewed after all" if reviewed else "Mark this case as reviewed")
+        self.mark.setEnabled(case is not None and not self._busy and (reviewed or workspace.predicted.maps is not None))
+        self.mark.setToolTip("" if self.mark.isEnabled() else "Predict the case first: there is nothing to review yet")
+        facts = workspace.predicted.facts
+        self.report.setEnabled(facts is not None and facts.learned and not busy)
+
+    def _show_view_problem(self) -> None:
+        why = view_problem(self.workspace)
+        self.view.setEnabled(not why)
+        self.why.setText(why)
+        self.why.setVisible(bool(why))
+
+    def _camera_moved(self, *_: Any) -> None:
+        # Whether there is tissue to predict on the canvas only matters to who looks at this dock.
+        if self.isVisible() and not self._clock.isActive():
+            self._clock.start()
+
+    # Predicting
+
+    def predict_view(self) -> None:
+        """Predict the part of the reference that is on the canvas."""
+        workspace = self.workspace
+        assert workspace.state is not None
+        assert workspace.session is not None
+        top, left, bottom, right = workspace.session.box_on_canvas()
+        name, run = workspace.session.view.case.name, workspace.predicted.run
+        self.messages.clear()
+        box = (top, left, bottom - top, right - left)
+        job = workspace.warm.predict(workspace.state.path, run, name, box, self.detail.currentData())
+        job.ended.connect(self._view_ended)
+        self.controls.follow(job)
+        self.look()
+
+    def _view_ended(self, result: Result) -> None:
+        self._end(result, "This view is predicted.")
+        if result.ending == "done":
+            self._show_classes_when_there()
+            self.workspace.predicted.look()
+            self.workspace.refresh()
+
+    def _predict(self, everything: bool) -> None:
+        workspace = self.workspace
+        assert workspace.state is not None
+        command = ["predict", str(workspace.state.path), "--run", workspace.predicted.run]
+        title = self.every.text().replace("All", "Predict all")
+        if not everything:
+            assert workspace.session is not None
+            name = workspace.session.view.case.name
+            command += ["--case", name]
+            title = f"Predict {name}"
+        self._ask(title, [*command, "--stride-px", str(self.detail.currentData())], self._predicted)
+
+    def _ask(self, title: str, command: list[str], ended: Any) -> None:
+        queue = self.workspace.queue
+        before = [*([queue.current] if queue.current else []), *queue.waiting]
+        self.messages.clear()
+        job = self.workspace.run(title, command, ended)
+        self.controls.follow(job, before[-1].title if before else "")
+        self.look()
+
+    def _predicted(self, result: Result) -> None:
+        count = len(result.figures.get("cases", ()))
+        self._end(result, f"{count} case{'' if count == 1 else 's'} predicted.")
+        if result.changed:
+            self._show_classes_when_there()
+
+    def _show_classes_when_there(self) -> None:
+        """Who predicts wants to see it: the class map is laid over where no map is, as soon as it is read."""
+        session, predicted = self.workspace.session, self.workspace.predicted
+
+        def show() -> None:
+            if session is self.workspace.session and predicted.maps is not None:
+                predicted.changed.disconnect(show)
+                if session.overlay.shown is None:
+                    session.show_overlay(CLASSES)
+
+        if session is not None and session.overlay.shown is None:
+            predicted.changed.connect(show)
+
+    def _end(self, result: Result, done: str) -> None:
+        self.controls.rest()
+        self.messages.say_result(result, done)
+        self.look()
+
+    def cancel(self) -> None:
+        """Stop what runs, or forget it where it waits."""
+        job = self.controls.job
+        if job is self.workspace.warm.job:
+            self.workspace.warm.cancel()
+        elif job is not None:
+            self.workspace.queue.drop(job)
+
+    # Looking
+
+    def _show(self, overlay: Any) -> None:
+        if self.workspace.session is not None:
+            self.workspace.session.show_overlay(overlay)
+
+    def _set_opacity(self, opacity: float) -> None:
+        if self.workspace.session is not None:
+            self.workspace.session.overlay.set_opacity(opacity)
+
+    def _fly(self, region: Any) -> None:
+        session = self.workspace.session
+        if session is None:
+            return
+        if session.overlay.shown is None:
+            session.show_overlay(CLASSES)
+        session.look_at(around(region.edges_um))
+
+    def _moved(self, *_: Any) -> None:
+        if self.isVisible() and not self._clock.isActive():
+            self._clock.start()
+
+    def _read_out(self) -> None:
+        session = self.workspace.session
+        if session is None or session.maps is None or is_as_scanned(session):
+            self.bars.put(None)
+        else:
+            row, col = self.workspace.viewer.cursor.position[-2:]
+            self.bars.put(session.readout((float(row), float(col))))
+        if self.case.isEnabled():
+            self._show_view_problem()
+
+    # Reviewed, and the report
+
+    def _mark(self) -> None:
+        state, case = self.workspace.state, self.workspace.case
+        if state is None or case is None or self._busy:
+            return
+        self._busy = True
+        run, undo = self.workspace.predicted.run, case.reviewed
+
+        def begin(error: StainloomError | None = None) -> None:
+            if error is not None:
+                self._marked((None, error))
+                self._rested()
+                return
+            worker = create_worker(_mark, state.path, case.name, run, undo, _start_thread=False)
+            worker.returned.connect(self._marked)
+            worker.finished.connect(self._rested)
+            worker.start()
+
+        painter = getattr(self.workspace, "painter", None)
+        if painter is None or painter.read_only:
+            begin()
+        else:
+            painter.prepare(begin)
+
+    def _marked(self, found: tuple[str | None, StainloomError | None]) -> None:
+        said, error = found
+        self.messages.clear()
+        if error is not None:
+            self.messages.say_error(error)
+        elif said is not None:
+            self.messages.say("done", said)
+        self.workspace.refresh()
+
+    def _rested(self) -> None:
+        self._busy = False
+        self.look()
+
+    def _report(self) -> None:
+        state = self.workspace.state
+        if state is not None:
+            command = ["report", str(state.path), "--run", self.workspace.predicted.run]
+            self._ask("Write the report", command, self._reported)
+
+    def _reported(self, result: Result) -> None:
+        self._end(result, "The report is written; your browser shows it.")
+        state = self.workspace.state
+        if result.ending == "done" and state is not None and result.changed:
+            self.open_page(QUrl.fromLocalFile(str(state.path / result.changed[0])))
+
+
+def _mark(study: Path, case: str, run: str, undo: bool) -> tuple[str | None, StainloomError | None]:
+    try:
+        if undo:
+            jobs.unmark_reviewed(study, case)
+            return f"{case} is not reviewed any more.", None
+        jobs.mark_reviewed(study, case, run_id=run)
+        return f"{case} is reviewed. The same button takes it back.", None
+    except StainloomError as error:
+        return None, error
+    except Exception as error:
+        return None, StainloomError(f"case {case} could not be marked", found=str(error), next="try it again")
+
+
+def _row(*widgets: QWidget) -> QHBoxLayout:
+    row = QHBoxLayout()
+    for widget in widgets:
+        row.addWidget(widget, 1)
+    return row

@@ -1,0 +1,162 @@
+"""What the Review dock says, and why a button of it is grey. Knows no Qt."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime
+from typing import Any
+
+from stainloom.case.lesions import LesionClass
+from stainloom.case.run import RunFacts
+from stainloom.case.view import MapsView
+from stainloom.plugin.readout import Readout
+
+_WRITES_WHAT_IS_READ = ("predict", "register", "normalize")
+_LEAST_FIELD_UM = 400.0
+_MARGIN = 1.0
+
+
+def what_is_missing(workspace: Any) -> tuple[str, str]:
+    """What has to be done before anything can be predicted, and the dock that does it; both empty where nothing has."""
+    state, predicted = workspace.state, workspace.predicted
+    if state is None:
+        return "Open a study first.", "Cases"
+    if not state.cases:
+        return "Take in slides first: the study has no case yet.", "Cases"
+    if not state.runs and not predicted.with_maps:
+        return "Train a network first: there is no run yet.", "Train"
+    if not predicted.run:
+        # The runs are read beside the window; until then none is known.
+        return ("No run of this study learned anything yet.", "Train") if predicted.runs else ("", "")
+    return "", ""
+
+
+def state_words(workspace: Any) -> str:
+    """How far the review of the case is, in one line."""
+    case, maps = workspace.case, workspace.predicted.maps
+    if case is None:
+        return "No case is shown."
+    if maps is None:
+        return f"{case.name}: this run predicted nothing here yet."
+    area = float((maps.class_map > 0).sum()) * maps.um_per_px[0] * maps.um_per_px[1] / 1e6
+    if case.reviewed:
+        review = "reviewed"
+    elif case.review_old:
+        review = "reviewed before its maps or its paint changed"
+    else:
+        review = "not reviewed yet"
+    return f"{case.name}: {area:.2f} mm\N{SUPERSCRIPT TWO} predicted, {review}."
+
+
+def run_problem(workspace: Any) -> str:
+    """Why nothing can be predicted with the chosen run, one sentence; empty where it can."""
+    predicted = workspace.predicted
+    if not predicted.run:
+        return ""
+    facts = predicted.facts
+    if facts is None:
+        return "This run was deleted: its maps can be looked at, and nothing new can be predicted with it."
+    if facts.problem:
+        return f"Nothing can be predicted with this run. {facts.problem}"
+    if not facts.learned:
+        return "This run did not learn: nothing is predicted with it."
+    return ""
+
+
+def view_problem(workspace: Any) -> str:
+    """Why this view cannot be predicted now, one sentence; empty where it can."""
+    session, now = workspace.session, workspace.queue.current
+    if session is None:
+        return "Open a case to predict what you look at."
+    if is_as_scanned(session):
+        return "This view is shown as scanned: show it aligned to predict it."
+    if now is not None and now.words[:1] and now.words[0] in _WRITES_WHAT_IS_READ:
+        return f"This view can be predicted when this has ended: {now.title}."
+    top, left, bottom, right = session.box_on_canvas()
+    if bottom <= top or right <= left:
+        return "The slide is not on the screen: move it there to predict this view."
+    return ""
+
+
+def is_as_scanned(session: Any) -> bool:
+    """Whether what is shown lies on its own glass, where nothing is predicted."""
+    return bool(getattr(getattr(session, "looking", None), "on_glass", False))
+
+
+def run_title(run: RunFacts) -> str:
+    """A run in a list: *5 stains, 81 % right, 23 Nov 00:47*."""
+    if run.problem and not run.stains:
+        return f"{run.id} (cannot be read)"
+    parts = [run.stains[0] if len(run.stains) == 1 else f"{len(run.stains)} stains"]
+    accuracy = _accuracy(run)
+    parts += [f"{accuracy:.0%} right"] if accuracy is not None else []
+    parts += [made_words(run.made, "%-d %b %H:%M")] if run.made else []
+    return ", ".join(parts) + (" (not for this study)" if run.problem else "")
+
+
+def run_words(run: RunFacts | None, id: str) -> str:
+    """What a run is, in two sentences."""
+    if run is None or not run.stains:
+        return f"Run {id}."
+    said = f"Trained on {', '.join(run.stains)}, {made_words(run.made, '%-d %B %Y, %H:%M')}."
+    accuracy, test = _accuracy(run), run.figures.get("test")
+    if accuracy is not None and isinstance(test, dict):
+        whose = "the other half of its only patient" if run.one_patient else "patients it never saw"
+        said += f" {accuracy:.0%} of {test.get('samples', 0)} windows of {whose} right"
+        chance = test.get("chance")
+        said += f"; guessing gives {chance:.0%}." if isinstance(chance, float) else "."
+    else:
+        said += " Never tested on other patients."
+    return said
+
+
+def _accuracy(run: RunFacts) -> float | None:
+    test = run.figures.get("test")
+    found = test.get("accuracy") if isinstance(test, dict) else None
+    return found if isinstance(found, float) else None
+
+
+def made_words(made: str, form: str) -> str:
+    """A time as people here write it; as it stands where it is none."""
+    try:
+        return datetime.fromisoformat(made).astimezone().strftime(form)
+    except ValueError:
+        return made
+
+
+def map_notes(maps: MapsView, now: Iterable[LesionClass]) -> list[str]:
+    """What is to be known of maps before they are believed: one sentence each."""
+    notes = []
+    if maps.realigned:
+        notes.append(f"Aligned anew since these maps were made: {', '.join(maps.realigned)}.")
+    colours = [stain for stain in maps.recoloured if stain not in maps.realigned]
+    if colours:
+        notes.append(f"Colours changed since these maps were made: {', '.join(colours)}.")
+    known = {(lesion.id, lesion.short) for lesion in now}
+    gone = [lesion.short for lesion in maps.classes if (lesion.id, lesion.short) not in known]
+    if gone:
+        notes.append(f"No longer among the study's classes, shown as the run knows them: {', '.join(gone)}.")
+    return notes
+
+
+def detail_words(stride_px: int, um_per_px: float, usual_px: int) -> str:
+    """How fine a prediction is, and what it costs beside the usual one."""
+    said = f"one prediction every {stride_px * um_per_px:g} um"
+    times = (usual_px / stride_px) ** 2
+    if times == 1:
+        return said
+    return f"{said}, {times:g} times as long" if times > 1 else f"{said}, {1 / times:g} times as fast"
+
+
+def place_words(here: Readout) -> str:
+    """The head of what is under the cursor: *MEMA, 0.81 certain; painted MF*."""
+    predicted = f"{here.predicted}, {here.certainty:.2f} certain" if here.predicted else "nothing predicted here"
+    return f"Under the cursor: {predicted}" + (f"; painted {here.painted}" if here.painted else "")
+
+
+def around(edges_um: tuple[float, float, float, float]) -> tuple[float, float, float, float]:
+    """A region with its neighbourhood: as much again on every side, and at least 0.4 mm."""
+    top, left, bottom, right = edges_um
+    half = max(bottom - top, right - left, _LEAST_FIELD_UM / (1 + 2 * _MARGIN)) * (0.5 + _MARGIN)
+    row, col = (top + bottom) / 2, (left + right) / 2
+    return (row - half, col - half, row + half, col + half)

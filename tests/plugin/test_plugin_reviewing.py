@@ -1,0 +1,132 @@
+"""What the Review dock says, and why it refuses, without a window."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from test_plugin_layers import small_case
+
+from stainloom.case.lesions import LESIONS
+from stainloom.case.run import RunFacts
+from stainloom.jobs.survey import CaseState, StudyState
+from stainloom.plugin import reviewing
+from stainloom.plugin.readout import Readout
+
+TEST = {"accuracy": 0.812, "samples": 420, "chance": 0.24}
+FUSED = RunFacts("run-1", "2026-11-22T10:00:00+00:00", ("HE", "VG"), LESIONS, figures={"test": TEST})
+
+
+def workspace(
+    *, runs=(FUSED,), run="run-1", maps=None, with_maps=(), current=None, box=(0, 0, 9, 9), case=None, cases=1
+):
+    found = tuple(CaseState(f"S{n}", f"S{n}") for n in range(cases))
+    facts = next((one for one in runs if one.id == run), None)
+    return SimpleNamespace(
+        state=StudyState(Path("study"), found, (), tuple(one.id for one in runs), False),
+        case=case or found[0] if found else None,
+        session=SimpleNamespace(box_on_canvas=lambda: box),
+        queue=SimpleNamespace(current=current),
+        predicted=SimpleNamespace(runs=runs, run=run, facts=facts, maps=maps, with_maps=with_maps),
+    )
+
+
+def test_what_is_missing_names_the_dock_that_does_it():
+    assert reviewing.what_is_missing(SimpleNamespace(state=None, predicted=None))[1] == "Cases"
+    assert reviewing.what_is_missing(workspace(cases=0))[1] == "Cases"
+    assert reviewing.what_is_missing(workspace(runs=(), run=""))[1] == "Train"
+    did_not = dataclasses.replace(FUSED, problem="damaged")
+    assert reviewing.what_is_missing(workspace(runs=(did_not,), run=""))[1] == "Train"
+    assert reviewing.what_is_missing(workspace()) == ("", "")
+    # Maps whose run is gone can be looked at all the same.
+    assert reviewing.what_is_missing(workspace(runs=(), run="old", with_maps=("old",))) == ("", "")
+
+
+def test_a_run_is_told_in_words():
+    title = reviewing.run_title(FUSED)
+    assert title.startswith("2 stains, 81% right, 22 Nov")
+    assert reviewing.run_title(dataclasses.replace(FUSED, stains=("VG",))).startswith("VG, 81%")
+    said = reviewing.run_words(FUSED, FUSED.id)
+    assert "Trained on HE, VG, 22 November 2026" in said
+    assert "81% of 420 windows of patients it never saw right; guessing gives 24%." in said
+    assert "only patient" in reviewing.run_words(dataclasses.replace(FUSED, one_patient=True), FUSED.id)
+    assert "Never tested" in reviewing.run_words(dataclasses.replace(FUSED, figures={}), FUSED.id)
+    assert reviewing.run_title(RunFacts("broken", problem="run.json")) == "broken (cannot be read)"
+    assert reviewing.run_words(None, "gone") == "Run gone."
+
+
+def test_why_nothing_can_be_predicted_with_a_run():
+    assert reviewing.run_problem(workspace()) == ""
+    assert "was deleted" in reviewing.run_problem(workspace(run="gone"))
+    foreign = dataclasses.replace(FUSED, problem="It was trained on CD31, which this study has not.")
+    assert "CD31" in reviewing.run_problem(workspace(runs=(foreign,)))
+    assert "did not learn" in reviewing.run_problem(
+        workspace(runs=(dataclasses.replace(FUSED, outcome="did not learn"),))
+    )
+
+
+def test_why_a_view_cannot_be_predicted():
+    assert reviewing.view_problem(workspace()) == ""
+    assert "not on the screen" in reviewing.view_problem(workspace(box=(5, 0, 5, 9)))
+    for job, refused in (("predict", True), ("register", True), ("train", False)):
+        running = SimpleNamespace(words=(job, "study"), title="Something")
+        assert bool(reviewing.view_problem(workspace(current=running))) is refused
+    scanned = workspace()
+    scanned.session.looking = SimpleNamespace(on_glass=True)
+    assert "as scanned" in reviewing.view_problem(scanned)
+    scanned.session = None
+    assert "Open a case" in reviewing.view_problem(scanned)
+
+
+def test_the_state_says_area_and_review():
+    maps = small_case().maps
+    assert reviewing.state_words(workspace()) == "S0: this run predicted nothing here yet."
+    assert reviewing.state_words(workspace(maps=maps)) == "S0: 0.08 mm\N{SUPERSCRIPT TWO} predicted, not reviewed yet."
+    case = CaseState("S0", "S0", reviewed=True)
+    assert reviewing.state_words(workspace(maps=maps, case=case)).endswith("predicted, reviewed.")
+    old = CaseState("S0", "S0", review_old=True)
+    assert "before its maps or its paint changed" in reviewing.state_words(workspace(maps=maps, case=old))
+
+
+def test_what_is_to_be_known_of_maps():
+    view = small_case()
+    assert reviewing.map_notes(view.maps, view.study.lesions) == []
+    old = dataclasses.replace(view.maps, realigned=("SMA",), recoloured=("SMA", "VG"))
+    assert reviewing.map_notes(old, view.study.lesions) == [
+        "Aligned anew since these maps were made: SMA.",
+        "Colours changed since these maps were made: VG.",
+    ]
+    (gone,) = reviewing.map_notes(view.maps, view.study.lesions[1:])
+    assert gone.endswith(f": {view.study.lesions[0].short}.")
+
+
+def test_detail_says_what_it_costs():
+    assert [reviewing.detail_words(px, 0.5, 14) for px in (7, 14, 28)] == [
+        "one prediction every 3.5 um, 4 times as long",
+        "one prediction every 7 um",
+        "one prediction every 14 um, 4 times as fast",
+    ]
+
+
+def test_a_region_is_shown_with_its_neighbourhood():
+    assert reviewing.around((1000, 2000, 1200, 2400)) == (500, 1600, 1700, 2800)
+    top, left, bottom, right = reviewing.around((0, 0, 14, 14))
+    assert bottom - top == right - left == pytest.approx(400)
+
+
+def test_the_place_under_the_cursor_in_words():
+    assert reviewing.place_words(Readout((0, 0))) == "Under the cursor: nothing predicted here"
+    here = Readout((12345.4, 6789.2), "MF", "MEMA", 0.812, {"MEMA": 0.812}, {"HE": 0.41, "VG": 0.97})
+    assert reviewing.place_words(here) == "Under the cursor: MEMA, 0.81 certain; painted MF"
+    assert here.line == "6,789 um, 12,345 um   painted MF   MEMA 0.81   HE .4 VG 1"
+
+
+def test_the_same_maps_are_known_as_the_same():
+    maps = dataclasses.replace(small_case().maps, id="abc")
+    assert maps.same_as(dataclasses.replace(maps, class_map=np.zeros_like(maps.class_map)))
+    assert not maps.same_as(dataclasses.replace(maps, id="abd"))
+    assert not maps.same_as(dataclasses.replace(maps, realigned=("VG",)))
+    assert not small_case().maps.same_as(small_case().maps)
