@@ -14,7 +14,6 @@ from stainloom.case.view import CaseView, MapsView, StainView, Verdict
 
 WEIGHT_COLORMAP = "viridis"
 WEIGHT_RANGE = (0.0, 1.0)
-CHECKERBOARD_KEY = "K"
 RESEARCH_ONLY = "Research use only"
 SIMULATED = "SIMULATED tissue"
 
@@ -96,6 +95,8 @@ class Shown:
         Whether painted labels and the class map are shown.
     weights
         Names of the stains whose weight is shown.
+    scanned
+        The stain that is shown as it lies on its own glass; empty where all lies on the reference.
     """
 
     stains: tuple[str, ...] = ()
@@ -103,6 +104,7 @@ class Shown:
     lesions: bool = False
     predicted: bool = False
     weights: tuple[str, ...] = ()
+    scanned: str = ""
 
 
 @dataclass(frozen=True)
@@ -134,6 +136,11 @@ def class_colormap(classes: Iterable[LesionClass]) -> DirectLabelColormap:
     return DirectLabelColormap(color_dict=colors)
 
 
+def class_colours(colormap: DirectLabelColormap) -> np.ndarray:
+    """The colours of class ids 0 to 255 as (256, 3) uint8."""
+    return np.array([np.round(np.asarray(colormap.map(number))[:3] * 255) for number in range(256)], np.uint8)
+
+
 def predicted_weight(maps: MapsView, stain: str) -> np.ndarray:
     """The weight of a stain, (rows, cols) float32, 0 to 1; NaN, which is drawn transparent, where nothing was predicted."""
     return np.where(maps.class_map > 0, maps.weights[stain], np.nan).astype(np.float32)
@@ -155,7 +162,9 @@ def legend(view: CaseView, shown: Shown, present: Present) -> Legend:
 
 
 def _looked_at(stain: StainView, shown: Shown) -> bool:
-    return stain.aligned is not None and ((shown.checkerboard and stain.usable) or stain.name in shown.stains)
+    if stain.aligned is None:
+        return False
+    return (shown.checkerboard and stain.usable) or stain.name in shown.stains or stain.name == shown.scanned
 
 
 def _swatches(view: CaseView, shown: Shown, present: Present) -> tuple[str, tuple[Swatch, ...]]:
@@ -190,6 +199,8 @@ def _bar(shown: Shown) -> Bar | None:
 
 def _notes(view: CaseView, shown: Shown) -> tuple[str, ...]:
     notes = []
+    if shown.scanned:
+        notes.append(f"{shown.scanned} as it lies on its own glass. Paint on {view.reference.name}: H goes back to it")
     for stain in view.stains:
         doubted = not stain.trusted or (stain.verdict == "reference" and stain.message)
         if doubted and (stain.aligned is None or _looked_at(stain, shown)):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import napari
@@ -13,9 +13,12 @@ from qtpy.compat import isalive
 from stainloom.case.view import CaseView
 from stainloom.plugin import layers as case_layers
 from stainloom.plugin._napari import canvas_widget, main_window
+from stainloom.plugin.field import around
+from stainloom.plugin.keys import VIEW_KEYS, bind, stain_keys
 from stainloom.plugin.layers import CaseLayers
 from stainloom.plugin.legend import LegendPanel
-from stainloom.plugin.overlay import CHECKERBOARD_KEY, RESEARCH_ONLY, SIMULATED, Present, caution, legend, stain_key
+from stainloom.plugin.looking import Looking
+from stainloom.plugin.overlay import RESEARCH_ONLY, SIMULATED, Present, legend
 from stainloom.plugin.pyramid import Renderer
 
 _log = logging.getLogger(__name__)
@@ -37,6 +40,11 @@ class Session:
         Its layers, already in the viewer.
     renderer
         Renders their tiles.
+
+    Attributes
+    ----------
+    looking
+        Which stain is looked at, aligned or as scanned, from where, how turned.
     """
 
     shown_changed = Signal()
@@ -49,13 +57,18 @@ class Session:
         self.renderer = renderer
         self._closed = False
         self._present = Present.of(view)
+        self._stains_in_legend = True
         self._panel = LegendPanel(canvas_widget(viewer))
+        self.looking = Looking(viewer, view, layers, renderer)
+        self.looking.changed.connect(self._tell)
         viewer.canvas.overlays.scale_bar.visible = True
         viewer.title = title(view)
-        for layer in layers:
+        self._told_of = list(layers)
+        for layer in self._told_of:
             layer.events.visible.connect(self._tell)
         viewer.layers.events.removed.connect(self._tell)
-        self._keys = self._bind_keys()
+        keys = [*stain_keys([stain.name for stain in view.stains]), *VIEW_KEYS]
+        self._unbind_keys = bind(viewer, self.looking, keys)
         self._tell()
         main_window(viewer).destroyed.connect(self.close)
 
@@ -70,24 +83,20 @@ class Session:
 
     def show_stain(self, name: str) -> None:
         """Show one stain alone, or say why there is nothing to show."""
-        stain = next(stain for stain in self.view.stains if stain.name == name)
-        found = case_layers.show_stain(self.layers, name)
-        if not stain.trusted or not found:
-            self.viewer.status = caution(stain)
+        self.looking.show(name)
 
     def show_checkerboard(self) -> None:
         """Show all stains cell by cell."""
-        if not case_layers.show_checkerboard(self.layers):
-            self.viewer.status = "A checkerboard needs two stains; this case has one"
+        self.looking.show_checkerboard()
 
     def look_at(self, edges_um: BoxEdgesUm, *, beside_legend: bool = False, margin: float = 0.03) -> None:
         """Bring a rectangle of the reference onto the canvas, or onto the part of it that the legend leaves free."""
-        top, left, bottom, right = edges_um
-        rows, cols = self.viewer.canvas.size
+        if self.looking.on_glass:
+            self.looking.show_scanned(False)
+        rows, cols = self.looking.cell_px
         hidden = self._panel.geometry().right() if beside_legend else 0
-        zoom = min(rows / max(bottom - top, 1e-6), (cols - hidden) / max(right - left, 1e-6)) * (1 - 2 * margin)
-        self.viewer.scene.camera.zoom = zoom
-        self.viewer.scene.camera.center = (0.0, (top + bottom) / 2, (left + right) / 2 - hidden / 2 / zoom)
+        field = around(edges_um, cols - hidden, rows, self.looking.turn_deg, margin)
+        self.looking.set_field(replace(field, centre_um=field.um((-hidden / 2, 0))))
 
     def close(self, *_: Any) -> None:
         """Let go of the window, of tiles and slides; layers that stay turn white. A second time does nothing."""
@@ -95,29 +104,26 @@ class Session:
             return
         self._closed = True
         self.viewer.layers.events.removed.disconnect(self._tell)
-        for layer in self.layers:
+        for layer in self._told_of:
             layer.events.visible.disconnect(self._tell)
-        for key in self._keys:
-            self.viewer.bind_key(key, None, overwrite=True)
-        if isalive(self._panel):
+        self._unbind_keys()
+        self.looking.changed.disconnect(self._tell)
+        window_is_there = isalive(self._panel)
+        self.looking.close(restore=window_is_there)
+        if window_is_there:
             self._panel.leave()
         self.renderer.close()
         self.view.close()
 
+    def leave_stains_to_strip(self) -> None:
+        """Where a strip above the canvas says how far each stain is, the legend on the slide need not."""
+        self._stains_in_legend = False
+        self._tell()
+
     def _tell(self, *_: Any) -> None:
-        self._panel.say(legend(self.view, self.layers.shown(self.viewer), self._present))
+        said = legend(self.view, self.layers.shown(self.viewer), self._present)
+        self._panel.say(said if self._stains_in_legend else replace(said, stains=()))
         self.shown_changed.emit()
-
-    def _bind_keys(self) -> list[str]:
-        # The manifest's key bindings do nothing in napari 0.9.2, so keys are bound here.
-        def shower(name: str) -> Callable[[Any], None]:
-            return lambda _: self.show_stain(name)
-
-        keys = {stain_key(n): shower(stain.name) for n, stain in enumerate(self.view.stains) if stain_key(n)}
-        keys[CHECKERBOARD_KEY] = lambda _: self.show_checkerboard()
-        for key, act in keys.items():
-            self.viewer.bind_key(key, act, overwrite=True)
-        return list(keys)
 
 
 def title(view: CaseView) -> str:
