@@ -7,12 +7,13 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import numpy as np
+from napari.layers.labels._labels_key_bindings import reset_polygon
 from qtpy.QtCore import QBuffer, QByteArray, QIODevice
 from qtpy.QtWidgets import QApplication, QMainWindow, QWidget
 
 if TYPE_CHECKING:
     import napari
-    from napari.layers import Image
+    from napari.layers import Image, Labels
 
 _SETTLING_ROUNDS = 2
 
@@ -130,3 +131,11 @@ def read_anew(layer: Image) -> None:
         layer._level_materializer.cache_clear()
     if layer.visible:
         layer.refresh(extent=False)
+
+
+def stop_drawing(layer: Labels) -> bool:
+    """Give up the polygon or the stroke that is being drawn, as napari's Escape does; False where there is none."""
+    drawing = layer._overlays["brush_stroke"].active or bool(len(layer._overlays["polygon"].points))
+    if drawing:
+        reset_polygon(layer)
+    return drawing

@@ -197,7 +197,7 @@ class Looking:
             self._drop_overlay()
             self._off_glass()
             case_layers.show_checkerboard(self.layers)
-            self.mode = CHECKERBOARD
+            self.mode, self.scanned = CHECKERBOARD, False
 
     def leave(self) -> None:
         """One step back: out of a grid or checkerboard, off an overlay, back from as scanned to aligned."""
@@ -331,7 +331,7 @@ class Looking:
         grid.stride, grid.shape, grid.spacing = 1, (-1, -1), _GRID_SPACING_PX
         grid.enabled = True
         rows, cols = grid.actual_shape(self.viewer.layers)
-        self.mode, self._before = GRID, before
+        self.mode, self.scanned, self._before = GRID, False, before
         # What was seen is seen in every cell.
         self.set_field(Field(field.centre_um, field.zoom / max(rows, cols), field.turn_deg))
 

@@ -9,15 +9,16 @@ from typing import Any
 import napari
 from psygnal import Signal
 from qtpy.compat import isalive
+from qtpy.QtCore import QRect
 
 from stainloom.case.view import CaseView
 from stainloom.plugin import layers as case_layers
-from stainloom.plugin._napari import canvas_widget, main_window
+from stainloom.plugin._napari import canvas_widget, cells, main_window, stop_drawing
 from stainloom.plugin.field import around
 from stainloom.plugin.keys import VIEW_KEYS, bind, stain_keys
 from stainloom.plugin.layers import CaseLayers
 from stainloom.plugin.legend import LegendPanel
-from stainloom.plugin.looking import Looking
+from stainloom.plugin.looking import GRID, Looking
 from stainloom.plugin.overlay import RESEARCH_ONLY, SIMULATED, Present, legend
 from stainloom.plugin.pyramid import Renderer
 
@@ -69,6 +70,9 @@ class Session:
         viewer.layers.events.removed.connect(self._tell)
         keys = [*stain_keys([stain.name for stain in view.stains]), *VIEW_KEYS]
         self._unbind_keys = bind(viewer, self.looking, keys)
+        if layers.lesions is not None:
+            # napari gives Escape to the layer that is painted on, and would keep it there.
+            layers.lesions.bind_key("Escape", lambda layer: stop_drawing(layer) or self.looking.leave(), overwrite=True)
         self._tell()
         main_window(viewer).destroyed.connect(self.close)
 
@@ -123,7 +127,18 @@ class Session:
     def _tell(self, *_: Any) -> None:
         said = legend(self.view, self.layers.shown(self.viewer), self._present)
         self._panel.say(said if self._stains_in_legend else replace(said, stains=()))
+        self._panel.stand_in(self._free_cell())
         self.shown_changed.emit()
+
+    def _free_cell(self) -> QRect | None:
+        """The last cell of a grid where it shows no stain: the legend covers nobody there."""
+        if self.looking.mode != GRID:
+            return None
+        shown, (height, width) = len(cells(self.viewer)), self.looking.cell_px
+        rows, cols = self.viewer.canvas.grid.actual_shape(self.viewer.layers)
+        if shown >= rows * cols:
+            return None
+        return QRect(round((cols - 1) * width), round((rows - 1) * height), round(width), round(height))
 
 
 def title(view: CaseView) -> str:

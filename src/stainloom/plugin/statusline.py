@@ -52,6 +52,7 @@ class StatusLine(QWidget):
         row.addWidget(self.place)
         row.addWidget(self.found, 1)
         row.addWidget(self.saved)
+        self._over = False
         self._soon = self._timer(_EVERY_MS, self.read)
         self._said = self._timer(_SAID_MS, self._forget)
         self.viewer.cursor.events.position.connect(self._moved)
@@ -79,12 +80,16 @@ class StatusLine(QWidget):
         self.saved.setMinimumWidth(self.saved.wanted_px if not fine else min(self.saved.wanted_px, 160))
 
     def _moved(self) -> None:
+        self._over = True
         if not self._soon.isActive():
             self._soon.start()
 
     def _say(self, event: Any) -> None:
-        # napari itself says "Ready" and nothing at all here when the mouse enters and leaves.
-        if isinstance(event.value, str) and event.value not in ("", "Ready"):
+        # napari itself says "Ready" when the mouse enters, and nothing at all when it leaves.
+        if event.value == "":
+            self._over = False
+            self.read()
+        elif isinstance(event.value, str) and event.value != "Ready":
             self.found.say(event.value)
             self._said.start()
 
@@ -96,8 +101,10 @@ class StatusLine(QWidget):
     def read(self) -> None:
         """Say what is under the mouse now."""
         session = self.workspace.session
-        if session is None:
+        if session is None or not self._over:
             self.place.say("")
+            if not self._said.isActive():
+                self.found.say("")
             return
         position = self.viewer.cursor.position
         row, col = float(position[-2]), float(position[-1])

@@ -22,14 +22,19 @@ _GAP_PX = 5
 _STYLE = """
 #stainloom-strip { background: #262930; }
 #stainloom-strip QToolButton {
-    background: #3A3E47; color: #F0F1F2; border: 1px solid #4A4F5A; border-radius: 3px; padding: 1px 5px;
-    min-height: 20px; font-size: 12px;
+    background: #3A3E47; color: #F0F1F2; border: 1px solid #4A4F5A; border-radius: 3px; padding: 1px 3px;
+    margin: 0px; min-height: 20px; min-width: 10px; font-size: 12px;
 }
 #stainloom-strip QToolButton:hover { background: #4A4F5A; }
 #stainloom-strip QToolButton:checked { background: #45618F; border: 1px solid #8FB3EA; font-weight: bold; }
 #stainloom-strip QToolButton:disabled { color: #7C828C; }
 #stainloom-strip QToolButton::menu-indicator { image: none; }
 """
+_SWAP = "\N{LEFTWARDS ARROW OVER RIGHTWARDS ARROW}"
+_FRAME_TIP = (
+    "How the stain lies now. A click changes between aligned (as it was laid on the reference) and as scanned (on its own "
+    "glass, with the paint carried there), at the same place of the tissue (H)"
+)
 _WORDS = {"good": "aligned", "check": "aligned, but look at it", "reference": "the reference: all others lie on it"}
 
 
@@ -62,15 +67,13 @@ class StainStrip(QWidget):
             (GRID, "Grid", "All aligned stains side by side, moved together (J). Paint in the single view"),
             (CHECKERBOARD, "Checker", "All aligned stains in one picture, cell by cell (K)"),
         )
-        self.frames = self._switch(
-            ("aligned", "Aligned", "The stain as it was laid on the reference (H)"),
-            ("scanned", "As scanned", "The stain as it lies on its own glass, with the paint carried there (H)"),
-        )
+        self.frame = _tool(f"As scanned {_SWAP}", _FRAME_TIP)
+        self.frame.setCheckable(True)
+        self.frame.setMinimumWidth(self.frame.sizeHint().width())
+        self.frame.clicked.connect(lambda: self._act(Looking.toggle_scanned))
+        self._flow.addWidget(self.frame)
         for name, button in self.modes.items():
             button.clicked.connect(lambda _, name=name: self._act(lambda looking: looking.set_mode(name)))
-        for name, button in self.frames.items():
-            scanned = name == "scanned"
-            button.clicked.connect(lambda _, scanned=scanned: self._act(lambda look: look.show_scanned(scanned)))
         self.magnification = self._magnification()
         self.turn = self._turn()
         self._controls = [self._flow.itemAt(number).widget() for number in range(self._flow.count())]
@@ -126,6 +129,8 @@ class StainStrip(QWidget):
         angle.setMinimumWidth(int(QFontMetricsF(angle.font()).horizontalAdvance("-180\N{DEGREE SIGN}")))
         for button in (left, angle, right):
             row.addWidget(button)
+        for button in (left, right):
+            button.setFixedWidth(26)
         self._flow.addWidget(box)
         return angle
 
@@ -170,9 +175,9 @@ class StainStrip(QWidget):
             seen = name in shown.stains or name == shown.scanned or (shown.checkerboard and button.stain.usable)
             button.show_as(shown=seen, overlay=name == looking.overlay)
         self.modes[looking.mode].setChecked(True)
-        self.frames["scanned" if looking.scanned else "aligned"].setChecked(True)
-        for button in self.frames.values():
-            button.setEnabled(looking.mode == SINGLE)
+        self.frame.setText(f"{'As scanned' if looking.scanned else 'Aligned'} {_SWAP}")
+        self.frame.setChecked(looking.scanned)
+        self.frame.setEnabled(looking.mode == SINGLE)
         self._look_near()
 
     def _near_changed(self) -> None:

@@ -15,6 +15,7 @@ from stainloom import jobs
 from stainloom.errors import StainloomError
 from stainloom.jobs.survey import CaseState, StudyState
 from stainloom.plugin.job import Job, JobQueue, Result
+from stainloom.plugin.memory import Memory
 from stainloom.plugin.session import Session
 from stainloom.plugin.thumbnails import Thumbnails
 
@@ -38,6 +39,8 @@ class Workspace(QObject):
     """A `StainloomError` that no dock asked for: a study that vanished, a case that cannot be opened."""
     dock_wanted = Signal(str)
     """Name of the dock that does what is missing."""
+    help_wanted = Signal()
+    """Somebody asks for the keys."""
     saving_changed = Signal(str, bool)
     """What is so of the paint, for the status line: *saved 14:03* and True, or *NOT SAVED: the disk is full* and False."""
 
@@ -48,6 +51,7 @@ class Workspace(QObject):
         self.session: Session | None = None
         self.queue = JobQueue(self)
         self.thumbnails = Thumbnails(self)
+        self.memory = Memory(self)
         self._looking = False
         self._again = False
 
@@ -62,12 +66,17 @@ class Workspace(QObject):
             return None
 
     def open_study(self, study: Path, case: str | None = None) -> None:
-        """Open a study and show a case of it, the first unless one is named; `StainloomError` where it is none."""
+        """Open a study and show a case of it: the one that is named, else the one looked at last, else the first.
+
+        `StainloomError` where it is none.
+        """
         self.state = jobs.survey(study)
         self.state_changed.emit()
         names = [found.name for found in self.state.cases if not found.problem]
         if case is not None or names:
-            self.open_case(case or names[0])
+            last = self.memory.case_of(self.state.path)
+            self.open_case(case or (last if last in names else names[0]))
+            self.memory.recall()
         else:
             self.close_case()
 
@@ -142,17 +151,13 @@ class Workspace(QObject):
         name = self.session.view.case.name
         if not any(path.startswith(f"cases/{name}/") for path in result.changed):
             return
-        camera = self.viewer.scene.camera
-        centre, zoom = camera.center, camera.zoom
-        shown = [stain for stain, layer in self.session.layers.stains.items() if layer.visible]
+        look = self.session.looking.look
         try:
             self.open_case(name)
         except StainloomError as error:
             self.refused.emit(error)
             return
-        if shown:
-            self.session.show_stain(shown[0])
-        camera.center, camera.zoom = centre, zoom
+        self.session.looking.recall(look)
 
 
 def _look(study: Path) -> tuple[StudyState | None, StainloomError | None]:
