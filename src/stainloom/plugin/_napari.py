@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from napari.layers.labels._labels_key_bindings import reset_polygon
 from qtpy.QtCore import QBuffer, QByteArray, QIODevice
+from qtpy.QtGui import QCursor
 from qtpy.QtWidgets import QApplication, QMainWindow, QWidget
 
 if TYPE_CHECKING:
@@ -75,6 +76,22 @@ def cells(viewer: napari.Viewer) -> list[tuple[int, tuple[float, float, float, f
             x, y = view.transform.translate[:2]
             found.append((seen[0], (float(x), float(y), *(float(side) for side in view.rect.size))))
     return found
+
+
+def mouse_px(viewer: napari.Viewer) -> tuple[float, float] | None:
+    """Where the mouse is from the middle of the canvas, or of the cell it is in, (x, y); None where it is elsewhere.
+
+    napari's own cursor stays where the mouse last moved, also when the view moves below it.
+    """
+    widget = canvas_widget(viewer)
+    place = widget.mapFromGlobal(QCursor.pos())
+    if not widget.rect().contains(place):
+        return None
+    for _, (left, top, width, height) in cells(viewer):
+        x, y = place.x() - left - width / 2, place.y() - top - height / 2
+        if abs(x) <= width / 2 and abs(y) <= height / 2:
+            return (x, y)
+    return None
 
 
 def um_at(viewer: napari.Viewer, x_px: float, y_px: float) -> tuple[float, float] | None:

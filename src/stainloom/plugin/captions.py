@@ -6,7 +6,7 @@ from qtpy.QtCore import QEvent, QObject, QPointF, QRectF, Qt
 from qtpy.QtGui import QColor, QFont, QFontMetricsF, QPainter, QPaintEvent, QPen
 from qtpy.QtWidgets import QWidget
 
-from stainloom.plugin._napari import canvas_widget, cells
+from stainloom.plugin._napari import canvas_widget, cells, mouse_px
 from stainloom.plugin.looking import GRID
 from stainloom.plugin.overlay import SIGNS
 from stainloom.plugin.session import Session
@@ -86,19 +86,13 @@ class Captions(QWidget):
         painter = QPainter(self)
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
         painter.setFont(self._font)
-        cross = self._cross()
+        found = mouse_px(self.viewer)
+        cross = None if found is None else QPointF(*found)
         for place, name, sign, said in self.written():
             self._caption(painter, place, name, sign, said)
             if cross is not None:
                 self._draw_cross(painter, place.center() + cross)
         painter.end()
-
-    def _cross(self) -> QPointF | None:
-        if self._session is None or not self.viewer.mouse_over_canvas:
-            return None
-        x, y = self._session.looking.field.px(tuple(self.viewer.cursor.position[-2:]))
-        height, width = self._session.looking.cell_px
-        return QPointF(x, y) if abs(x) < width / 2 and abs(y) < height / 2 else None
 
     def _caption(self, painter: QPainter, place: QRectF, name: str, sign: str, said: str) -> None:
         metrics = QFontMetricsF(self._font)

@@ -13,7 +13,7 @@ from qtpy.QtCore import QTimer
 from stainloom.case.view import CaseView, StainView
 from stainloom.geometry import size_um
 from stainloom.plugin import layers as case_layers
-from stainloom.plugin._napari import one_redraw, turn_view
+from stainloom.plugin._napari import mouse_px, one_redraw, turn_view
 from stainloom.plugin.field import Field, Place, around, zoom_of
 from stainloom.plugin.flicker import Flicker
 from stainloom.plugin.glass import Glass, middle, on_glass, on_reference
@@ -400,7 +400,7 @@ class Looking:
 
     def magnify(self, magnification: float) -> None:
         """A field as of a microscope, about what is under the mouse."""
-        self.set_field(self.field.changed(zoom=zoom_of(magnification), about_px=self._mouse_px()))
+        self.set_field(self.field.changed(zoom=zoom_of(magnification), about_px=mouse_px(self.viewer) or (0.0, 0.0)))
 
     def show_whole(self) -> None:
         """The whole slide, as it lies."""
@@ -419,13 +419,6 @@ class Looking:
             return (height, width)
         rows, cols = self.viewer.canvas.grid.actual_shape(self.viewer.layers)
         return (height / rows, width / cols)
-
-    def _mouse_px(self) -> Place:
-        if not self.viewer.mouse_over_canvas:
-            return (0.0, 0.0)
-        x, y = self.field.px(tuple(self.viewer.cursor.position[-2:]))
-        height, width = self.cell_px
-        return (x, y) if abs(x) <= width / 2 and abs(y) <= height / 2 else (0.0, 0.0)
 
     # Flicker
 
