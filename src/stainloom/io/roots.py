@@ -15,11 +15,15 @@ _FORMAT = "stainloom roots"
 _ROOTS_MOST = 10_000
 
 
-def roots_file() -> Path:
-    """The machine's file: `roots.json` in the folder STAINLOOM_CONFIG, else in the user's configuration folder."""
+def config_folder() -> Path:
+    """Where this machine and user keep what belongs to no study: STAINLOOM_CONFIG, else the user's configuration folder."""
     chosen = os.environ.get("STAINLOOM_CONFIG")
-    folder = Path(chosen) if chosen else platformdirs.user_config_path("stainloom", appauthor=False)
-    return folder / "roots.json"
+    return Path(chosen) if chosen else platformdirs.user_config_path("stainloom", appauthor=False)
+
+
+def roots_file() -> Path:
+    """The machine's file of slide folders, `roots.json`."""
+    return config_folder() / "roots.json"
 
 
 def known_roots() -> dict[str, Path]:

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from napari.layers.labels._labels_key_bindings import reset_polygon
 from qtpy.QtCore import QBuffer, QByteArray, QIODevice
+from qtpy.QtGui import QCursor
 from qtpy.QtWidgets import QApplication, QMainWindow, QWidget
 
 from stainloom.geometry import Box
 
 if TYPE_CHECKING:
     import napari
-    from napari.layers import Labels
+    from napari.layers import Image, Labels
 
 _SETTLING_ROUNDS = 2
 
@@ -83,3 +86,113 @@ def on_new_labels(viewer: napari.Viewer, act: Callable[[], None]) -> None:
     button.clicked.disconnect()
     button.clicked.connect(lambda *_: act())
     button.setToolTip("Paint lesions")
+
+
+def turn_view(viewer: napari.Viewer, degrees: float) -> None:
+    """Turn what the canvas shows clockwise; 0 is how the slide lies. Layers stay where they are."""
+    # Not above: napari's canvas would be imported by everything that asks for a window.
+    from stainloom.plugin.turned import TurnedCanvas
+
+    canvas = viewer.window._qt_viewer.canvas
+    if not isinstance(canvas, TurnedCanvas):
+        canvas.__class__ = TurnedCanvas
+    canvas.turn(degrees)
+
+
+def cells(viewer: napari.Viewer) -> list[tuple[int, tuple[float, float, float, float]]]:
+    """What of the canvas shows which layer: the first layer's place in the list, and left, top, width, height in px.
+
+    One cell where napari's grid is off.
+    """
+    canvas = viewer.window._qt_viewer.canvas
+    grid = viewer.canvas.grid
+    if not grid.enabled:
+        height, width = canvas.size
+        return [(0, (0.0, 0.0, float(width), float(height)))]
+    found = []
+    for (_, layers), view in zip(grid.iter_viewboxes(viewer.layers), canvas.grid_views, strict=False):
+        seen = [number for number in layers if viewer.layers[number].visible]
+        if seen:
+            x, y = view.transform.translate[:2]
+            found.append((seen[0], (float(x), float(y), *(float(side) for side in view.rect.size))))
+    return found
+
+
+def mouse_px(viewer: napari.Viewer) -> tuple[float, float] | None:
+    """Where the mouse is from the middle of the canvas, or of the cell it is in, (x, y); None where it is elsewhere.
+
+    napari's own cursor stays where the mouse last moved, also when the view moves below it.
+    """
+    widget = canvas_widget(viewer)
+    place = widget.mapFromGlobal(QCursor.pos())
+    if not widget.rect().contains(place):
+        return None
+    for _, (left, top, width, height) in cells(viewer):
+        x, y = place.x() - left - width / 2, place.y() - top - height / 2
+        if abs(x) <= width / 2 and abs(y) <= height / 2:
+            return (x, y)
+    return None
+
+
+def um_at(viewer: napari.Viewer, x_px: float, y_px: float) -> tuple[float, float] | None:
+    """The place in the scene, (row, col) in um, under a point of the canvas; None between the cells of a grid."""
+    canvas = viewer.window._qt_viewer.canvas
+    view, _ = canvas._get_viewbox_at(np.array((x_px, y_px)))
+    return None if view is None else tuple(float(v) for v in canvas._map_canvas2world((x_px, y_px), view)[-2:])
+
+
+@contextmanager
+def one_redraw(viewer: napari.Viewer) -> Iterator[None]:
+    """Let several layers be shown and hidden with one rebuild of napari's scene instead of one each (20 ms)."""
+    canvas = viewer.window._qt_viewer.canvas
+    if canvas._pause_scene_graph:
+        yield
+        return
+    canvas._pause_scene_graph = True
+    try:
+        yield
+    finally:
+        canvas._pause_scene_graph = False
+        canvas._update_scenegraph()
+
+
+def around_canvas(viewer: napari.Viewer, above: QWidget, below: QWidget) -> None:
+    """Put one widget above the canvas and one below it, as wide as the canvas."""
+    rows = canvas_widget(viewer).parentWidget().layout()
+    rows.setContentsMargins(0, 0, 0, 0)
+    rows.setSpacing(0)
+    rows.insertWidget(0, above)
+    rows.addWidget(below)
+
+
+def hide_status_bar(viewer: napari.Viewer) -> None:
+    """Take napari's own status bar away, and the thread that reads a pixel of the slide for it at each move of the mouse."""
+    window = main_window(viewer)
+    window.statusBar().hide()
+    viewer.cursor.events.position.disconnect(window.status_thread.trigger_status_update)
+
+
+def show_status_bar(viewer: napari.Viewer) -> None:
+    """Give it back: napari keeps for its next start whether it was there."""
+    main_window(viewer).statusBar().show()
+
+
+def read_anew(layer: Image) -> None:
+    """Let a layer read its levels again because they show something else now; a hidden one does so when it is shown.
+
+    Notes
+    -----
+    A refresh alone is not enough: napari keeps the coarsest level of a picture once it was read.
+    """
+    if layer._level_materializer is not None:
+        layer._level_materializer.cache_clear()
+    if layer.visible:
+        layer.refresh(extent=False)
+
+
+def stop_drawing(layer: Labels) -> bool:
+    """Give up the polygon or the stroke that is being drawn, as napari's Escape does; False where there is none."""
+    drawing = layer._overlays["brush_stroke"].active or bool(len(layer._overlays["polygon"].points))
+    if drawing:
+        reset_polygon(layer)
+    return drawing

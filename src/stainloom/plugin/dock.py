@@ -173,13 +173,24 @@ class Dock(QScrollArea):
         self.rows = QVBoxLayout(inner)
         self.rows.setContentsMargins(10, 8, 10, 8)
         self.rows.setSpacing(8)
-        self.rows.addWidget(words(purpose))
+        first = QHBoxLayout()
+        first.addWidget(words(purpose), 1)
+        first.addWidget(self._help_button(), 0, Qt.AlignmentFlag.AlignTop)
+        self.rows.addLayout(first)
         self.state = words("")
         self.state.setStyleSheet("font-weight: bold")
         self.rows.addWidget(self.state)
         self.messages = Messages()
         workspace.state_changed.connect(self.look)
         workspace.case_changed.connect(self.look)
+
+    def _help_button(self) -> QToolButton:
+        button = QToolButton()
+        button.setText("?")
+        button.setToolTip("All keys of the window")
+        button.setAccessibleName("All keys of the window")
+        button.clicked.connect(self.workspace.help_wanted)
+        return button
 
     def look(self) -> None:
         """Show what is so now. Docks that show more say more."""

@@ -60,6 +60,10 @@ class CaseLayers:
         Checkerboard of one stain with the reference; None until somebody asks for one.
     predicted, shares
         The class map, and the one map of 0 to 1 (`overlay` says of what); None until somebody asks for one.
+    glass, carried
+        One stain as it lies on its own glass, and the paint carried there; None until somebody asks for it.
+    painted_over
+        Whether paint is drawn into the pictures of the stains, because side by side there is only one layer of it.
     """
 
     stains: dict[str, Image] = field(default_factory=dict)
@@ -69,6 +73,9 @@ class CaseLayers:
     shares: Image | None = None
     overlay: Overlay | None = None
     pair: Image | None = None
+    glass: Image | None = None
+    carried: Labels | None = None
+    painted_over: bool = False
 
     @property
     def pictures(self) -> list[Image]:
@@ -77,21 +84,24 @@ class CaseLayers:
 
     def __iter__(self) -> Any:
         yield from self.pictures
-        yield from (layer for layer in (self.lesions, self.predicted, self.shares) if layer is not None)
+        others = (self.lesions, self.predicted, self.shares, self.glass, self.carried)
+        yield from (layer for layer in others if layer is not None)
 
     def shown(self, viewer: ViewerModel) -> Shown:
         """What of it is on the screen: layers that the user removed are not."""
 
         def on(layer: Layer | None) -> bool:
-            return layer is not None and layer.visible and layer in viewer.layers
+            # A flicker makes layers transparent, because that is quicker than to hide them.
+            return layer is not None and layer.visible and layer.opacity > 0 and layer in viewer.layers
 
         return Shown(
             tuple(name for name, layer in self.stains.items() if on(layer)),
             on(self.checkerboard),
-            on(self.lesions),
+            on(self.lesions) or on(self.carried) or self.painted_over,
             on(self.predicted),
             self.overlay if on(self.shares) else None,
             self.pair.metadata[_MARK]["stain"] if self.pair is not None and on(self.pair) else "",
+            self.glass.metadata[_MARK]["stain"] if on(self.glass) else "",
         )
 
 
@@ -320,6 +330,51 @@ def _show_only(layers: CaseLayers, picture: Layer) -> None:
     for layer in sorted(layers.pictures, key=lambda layer: layer is not picture):
         if layer.visible != (layer is picture):
             layer.visible = layer is picture
+
+
+def show_on_glass(
+    viewer: ViewerModel, layers: CaseLayers, view: CaseView, stain: StainView, renderer: Renderer
+) -> None:
+    """Put one stain into the viewer as it lies on its own glass, still hidden: its own pixels on its own um.
+
+    Notes
+    -----
+    There is one such layer, made when it is first asked for and filled anew for another stain: napari takes five times as
+    long to add or remove a layer.
+    """
+    assert stain.aligned is not None
+    own = AlignedStain(stain.name, stain.aligned.pyramid, None, stain.aligned.colour)
+    grid = ReferenceGrid.of(own.pyramid)
+    levels, name = stain_levels(own, grid, renderer), f"{stain.name} as scanned"
+    if layers.glass is None or layers.glass not in viewer.layers:
+        token = next(iter(layers.stains.values())).metadata[_MARK]["case"]
+        layers.glass = Layer.create(levels, _picture(name, grid, False, token, "glass", stain.name), "image")
+        viewer.add_layer(layers.glass)
+        return
+    layers.glass.data = levels
+    for key, value in {"name": name, **place(grid.um_per_px[0])}.items():
+        setattr(layers.glass, key, value)
+    layers.glass.metadata = {_MARK: {**layers.glass.metadata[_MARK], "stain": stain.name}}
+
+
+def show_carried(
+    viewer: ViewerModel, layers: CaseLayers, view: CaseView, stain: str, raster: np.ndarray, um_per_px: Scale
+) -> None:
+    """Put the paint that was carried to a stain into the viewer, in that stain's own um; nobody paints on it."""
+    name = f"{LESIONS} in {stain}"
+    if layers.carried is None or layers.carried not in viewer.layers:
+        assert layers.glass is not None
+        keywords = {**_lesions(view, layers.glass.metadata[_MARK]["case"]), "name": name, **place(um_per_px)}
+        keywords["metadata"] = _mark(layers.glass.metadata[_MARK]["case"], "carried", stain)
+        layers.carried = Layer.create(raster, keywords, "labels")
+        viewer.add_layer(layers.carried)
+    else:
+        layers.carried.data = raster
+        for key, value in {"name": name, **place(um_per_px)}.items():
+            setattr(layers.carried, key, value)
+    if layers.lesions is not None:
+        layers.carried.opacity = layers.lesions.opacity
+    layers.carried.editable = False
 
 
 def lesion_extent_um(view: CaseView) -> tuple[float, float, float, float] | None:

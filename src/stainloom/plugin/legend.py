@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from napari.utils.colormaps import ensure_colormap
-from qtpy.QtCore import QEvent, QObject, QRectF, Qt
+from qtpy.QtCore import QEvent, QObject, QRect, QRectF, Qt
 from qtpy.QtGui import QColor, QFont, QFontMetricsF, QLinearGradient, QPainter, QPaintEvent
 from qtpy.QtWidgets import QWidget
 
 from stainloom.plugin.overlay import RESEARCH_ONLY, SIGNS, SIMULATED, WEIGHT_COLORMAP, Bar, Legend, StainLine, Swatch
 
 _MARGIN_PX = 14
+_CELL_MARGIN_PX = 6
 _PAD_PX = 10
 _WIDTH_MOST_PX = 390
 _FONT_PX = 13
@@ -44,6 +45,7 @@ class LegendPanel(QWidget):
         self._bold.setBold(True)
         self.legend = Legend()
         self._rows: list[Row] = []
+        self._cell: QRect | None = None
         canvas.installEventFilter(self)
 
     def say(self, legend: Legend) -> None:
@@ -53,6 +55,12 @@ class LegendPanel(QWidget):
         self._settle()
         self.setVisible(bool(self._rows))
         self.update()
+
+    def stand_in(self, cell: QRect | None) -> None:
+        """Stand in a part of the canvas that shows nothing; None is the corner of the whole."""
+        if cell != self._cell:
+            self._cell = cell
+            self.say(self.legend)
 
     def leave(self) -> None:
         """Take the panel off the canvas for good."""
@@ -81,11 +89,20 @@ class LegendPanel(QWidget):
         painter.end()
 
     def _settle(self) -> None:
-        canvas = self.parentWidget()
-        width = min(_WIDTH_MOST_PX, max(120, canvas.width() - 2 * _MARGIN_PX))
+        canvas, cell = self.parentWidget(), self._cell
         height = int(sum(height for height, _ in self._rows)) + 2 * _PAD_PX
-        self.setGeometry(_MARGIN_PX, max(0, canvas.height() - height - _MARGIN_PX), width, height)
+        if cell is None:
+            self.setGeometry(_MARGIN_PX, max(0, canvas.height() - height - _MARGIN_PX), self._width, height)
+        else:
+            self.setGeometry(cell.left() + _CELL_MARGIN_PX, cell.top() + _CELL_MARGIN_PX, self._width, height)
         self.raise_()
+
+    @property
+    def _width(self) -> int:
+        room = self.parentWidget().width() - 2 * _MARGIN_PX
+        if self._cell is not None:
+            room = self._cell.width() - 2 * _CELL_MARGIN_PX
+        return min(_WIDTH_MOST_PX, max(120, room))
 
     def _lay_out(self, legend: Legend) -> list[Row]:
         rows = [self._stain_row(line) for line in legend.stains]
@@ -147,7 +164,7 @@ class LegendPanel(QWidget):
         return self._wrapped_row(note, self._bold if note == SIMULATED else self._font, color)
 
     def _wrapped_row(self, text: str, font: QFont, color: str) -> Row:
-        width = _WIDTH_MOST_PX - 2 * _PAD_PX
+        width = self._width - 2 * _PAD_PX
         wrap = int(Qt.TextFlag.TextWordWrap)
         height = QFontMetricsF(font).boundingRect(QRectF(0, 0, width, 1000), wrap, text).height()
 

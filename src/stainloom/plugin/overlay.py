@@ -18,7 +18,6 @@ from stainloom.wording import listed
 
 WEIGHT_COLORMAP = "viridis"
 WEIGHT_RANGE = (0.0, 1.0)
-CHECKERBOARD_KEY = "K"
 OVERLAY_KEY = "O"
 NEXT_OVERLAY_KEY = "Shift-O"
 RESEARCH_ONLY = "Research use only"
@@ -161,6 +160,8 @@ class Shown:
         The weight, probability or certainty that is shown, or None.
     pair
         Name of the stain that is shown with the reference cell by cell; empty where none is.
+    scanned
+        The stain that is shown as it lies on its own glass; empty where all lies on the reference.
     """
 
     stains: tuple[str, ...] = ()
@@ -169,6 +170,7 @@ class Shown:
     predicted: bool = False
     overlay: Overlay | None = None
     pair: str = ""
+    scanned: str = ""
 
 
 @dataclass(frozen=True)
@@ -206,6 +208,11 @@ def class_colormap(classes: Iterable[LesionClass]) -> DirectLabelColormap:
     return DirectLabelColormap(color_dict=colors)
 
 
+def class_colours(colormap: DirectLabelColormap) -> np.ndarray:
+    """The colours of class ids 0 to 255 as (256, 3) uint8."""
+    return np.array([np.round(np.asarray(colormap.map(number))[:3] * 255) for number in range(256)], np.uint8)
+
+
 def stain_key(number: int) -> str:
     """The key that shows a stain, counted from 0: F1 to F12, then none."""
     return f"F{number + 1}" if number < 12 else ""
@@ -228,7 +235,8 @@ def _looked_at(stain: StainView, shown: Shown) -> bool:
     if stain.aligned is None:
         return False
     paired = bool(shown.pair) and (stain.name == shown.pair or stain.verdict == "reference")
-    return paired or (shown.checkerboard and stain.usable) or stain.name in shown.stains
+    boarded = shown.checkerboard and stain.usable
+    return paired or boarded or stain.name in shown.stains or stain.name == shown.scanned
 
 
 def _swatches(view: CaseView, maps: MapsView | None, shown: Shown, present: Present) -> tuple[str, tuple[Swatch, ...]]:
@@ -270,6 +278,8 @@ def colours_said(view: CaseView, shown: Shown, colours: Look) -> str:
 def _notes(view: CaseView, maps: MapsView | None, shown: Shown, colours: Look) -> tuple[str, ...]:
     said = colours_said(view, shown, colours)
     notes = [said] if said else []
+    if shown.scanned:
+        notes.append(f"{shown.scanned} as it lies on its own glass. Paint on {view.reference.name}: H goes back to it")
     for stain in view.stains:
         doubted = not stain.trusted or (stain.verdict == "reference" and stain.message)
         if doubted and (stain.aligned is None or _looked_at(stain, shown)):

@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 
 from stainloom.case.aligned import AlignedStain, Look
-from stainloom.geometry import Box, Pixels, Pyramid, Scale, Size, size_at, size_um, tiles, whole
+from stainloom.geometry import Box, Pixels, Pyramid, Scale, Size, size_at, size_um, tiles
 from stainloom.io.tiles import TileCache
 
 TILE_PX = 512
@@ -137,6 +137,8 @@ class TiledLevel:
         self._size = size
         self._draw = {"normalized": draw, **({} if draw_scanned is None else {"scanned": draw_scanned})}
         self._renderer = renderer
+        self.paint: Callable[[Pixels, Box], None] | None = None
+        """Draws over what napari is given, in place; tiles are kept without it."""
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -183,13 +185,16 @@ class TiledLevel:
         parts += [slice(None)] * (3 - len(parts))
         spans = [_span(part, n) for part, n in zip(parts[:2], self.shape[:2], strict=True)]
         (row, row_end), (col, col_end) = spans
-        picture = self.read(Box(row, col, row_end - row, col_end - col))
+        box = Box(row, col, row_end - row, col_end - col)
+        picture = self.read(box)
+        if self.paint is not None:
+            self.paint(picture, box)
         # What is left of each index: its step, or the one row or column of a plain number.
         left = tuple(slice(None, None, p.step) if isinstance(p, slice) else 0 for p in parts[:2])
         return picture[(*left, parts[2])]
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
-        return self.read(whole(self._size)).astype(self.dtype if dtype is None else dtype, copy=False)
+        return self[:].astype(self.dtype if dtype is None else dtype, copy=False)
 
 
 def _span(part: Any, length: int) -> tuple[int, int]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
@@ -11,17 +11,20 @@ import napari
 from napari.layers import Image
 from psygnal import Signal
 from qtpy.compat import isalive
+from qtpy.QtCore import QRect
 
 from stainloom.case.aligned import Look
 from stainloom.case.view import CaseView, MapsView
 from stainloom.geometry import size_um
 from stainloom.plugin import layers as case_layers
-from stainloom.plugin._napari import canvas_widget, main_window
+from stainloom.plugin._napari import canvas_widget, cells, main_window, read_anew, stop_drawing
+from stainloom.plugin.field import around
+from stainloom.plugin.keys import VIEW_KEYS, bind, stain_keys
 from stainloom.plugin.layers import CaseLayers
 from stainloom.plugin.legend import LegendPanel
+from stainloom.plugin.looking import GRID, Looking
 from stainloom.plugin.maps import MapOverlay
 from stainloom.plugin.overlay import (
-    CHECKERBOARD_KEY,
     CLASSES,
     NEXT_OVERLAY_KEY,
     OVERLAY_KEY,
@@ -29,10 +32,8 @@ from stainloom.plugin.overlay import (
     SIMULATED,
     Overlay,
     Present,
-    caution,
     legend,
     overlays_of,
-    stain_key,
 )
 from stainloom.plugin.pyramid import Renderer, TiledLevel
 from stainloom.plugin.readout import Readout, read_out
@@ -56,6 +57,11 @@ class Session:
         Its layers, already in the viewer.
     renderer
         Renders their tiles.
+
+    Attributes
+    ----------
+    looking
+        Which stain is looked at, aligned or as scanned, from where, how turned.
     """
 
     shown_changed = Signal()
@@ -69,14 +75,23 @@ class Session:
         self._closed = False
         self.overlay = MapOverlay(viewer, layers)
         self._present = Present.of(view)
+        self._stains_in_legend = True
         self._panel = LegendPanel(canvas_widget(viewer))
+        self.looking = Looking(viewer, view, layers, renderer)
+        self.looking.changed.connect(self._tell)
         viewer.canvas.overlays.scale_bar.visible = True
         viewer.title = title(view)
         self._told = list(layers)
         for layer in self._told:
             layer.events.visible.connect(self._tell)
         viewer.layers.events.removed.connect(self._tell)
-        self._keys = self._bind_keys()
+        keys = [*stain_keys([stain.name for stain in view.stains]), *VIEW_KEYS]
+        self._unbind_keys = bind(viewer, self.looking, keys)
+        viewer.bind_key(OVERLAY_KEY, lambda _: self.switch_overlay(), overwrite=True)
+        viewer.bind_key(NEXT_OVERLAY_KEY, lambda _: self.next_overlay(), overwrite=True)
+        if layers.lesions is not None:
+            # napari gives Escape to the layer that is painted on, and would keep it there.
+            layers.lesions.bind_key("Escape", lambda layer: stop_drawing(layer) or self.looking.leave(), overwrite=True)
         self.overlay.changed.connect(self._tell)
         if view.maps is not None:
             self.take_maps(view.maps)
@@ -94,15 +109,11 @@ class Session:
 
     def show_stain(self, name: str) -> None:
         """Show one stain alone, or say why there is nothing to show."""
-        stain = next(stain for stain in self.view.stains if stain.name == name)
-        found = case_layers.show_stain(self.layers, name)
-        if not stain.trusted or not found:
-            self.viewer.status = caution(stain)
+        self.looking.show(name)
 
     def show_checkerboard(self) -> None:
         """Show all stains cell by cell."""
-        if not case_layers.show_checkerboard(self.layers):
-            self.viewer.status = "A checkerboard needs two stains; this case has one"
+        self.looking.show_checkerboard()
 
     def show_painted(self, class_ids: Iterable[int]) -> None:
         """Say in the legend which classes are painted now."""
@@ -113,6 +124,7 @@ class Session:
 
     def show_pair(self, name: str) -> None:
         """Show one stain and the reference cell by cell: where it is aligned, structures run on across the edges."""
+        self.looking.show(self.looking.reference)
         before = self.layers.pair
         if not case_layers.show_pair(self.viewer, self.layers, self.view, self.renderer, name):
             self.viewer.status = f"There is no picture of {name} to show with {self.view.reference.name}"
@@ -133,7 +145,7 @@ class Session:
         self.renderer.look = look
         for layer in self.viewer.layers:
             if isinstance(layer, Image) and layer.multiscale and isinstance(layer.data[0], TiledLevel):
-                layer.refresh(extent=False)
+                read_anew(layer)
         self._tell()
 
     @property
@@ -184,12 +196,12 @@ class Session:
 
     def look_at(self, edges_um: BoxEdgesUm, *, beside_legend: bool = False, margin: float = 0.03) -> None:
         """Bring a rectangle of the reference onto the canvas, or onto the part of it that the legend leaves free."""
-        top, left, bottom, right = edges_um
-        rows, cols = self.viewer.canvas.size
+        if self.looking.on_glass:
+            self.looking.show_scanned(False)
+        rows, cols = self.looking.cell_px
         hidden = self._panel.geometry().right() if beside_legend else 0
-        zoom = min(rows / max(bottom - top, 1e-6), (cols - hidden) / max(right - left, 1e-6)) * (1 - 2 * margin)
-        self.viewer.scene.camera.zoom = zoom
-        self.viewer.scene.camera.center = (0.0, (top + bottom) / 2, (left + right) / 2 - hidden / 2 / zoom)
+        field = around(edges_um, cols - hidden, rows, self.looking.turn_deg, margin)
+        self.looking.set_field(replace(field, centre_um=field.um((-hidden / 2, 0))))
 
     def close(self, *_: Any) -> None:
         """Let go of the window, of tiles and slides; layers that stay turn white. A second time does nothing."""
@@ -198,32 +210,39 @@ class Session:
         self._closed = True
         self.viewer.layers.events.removed.disconnect(self._tell)
         self.overlay.changed.disconnect(self._tell)
+        for key in (OVERLAY_KEY, NEXT_OVERLAY_KEY):
+            self.viewer.bind_key(key, None, overwrite=True)
         for layer in self._told:
             layer.events.visible.disconnect(self._tell)
-        for key in self._keys:
-            self.viewer.bind_key(key, None, overwrite=True)
-        if isalive(self._panel):
+        self._unbind_keys()
+        self.looking.changed.disconnect(self._tell)
+        window_is_there = isalive(self._panel)
+        self.looking.close(restore=window_is_there)
+        if window_is_there:
             self._panel.leave()
         self.renderer.close()
         self.view.close()
 
+    def leave_stains_to_strip(self) -> None:
+        """Where a strip above the canvas says how far each stain is, the legend on the slide need not."""
+        self._stains_in_legend = False
+        self._tell()
+
     def _tell(self, *_: Any) -> None:
         said = legend(self.view, self.maps, self.layers.shown(self.viewer), self._present, self.colours)
-        self._panel.say(said)
+        self._panel.say(said if self._stains_in_legend else replace(said, stains=()))
+        self._panel.stand_in(self._free_cell())
         self.shown_changed.emit()
 
-    def _bind_keys(self) -> list[str]:
-        # The manifest's key bindings do nothing in napari 0.9.2, so keys are bound here.
-        def shower(name: str) -> Callable[[Any], None]:
-            return lambda _: self.show_stain(name)
-
-        keys = {stain_key(n): shower(stain.name) for n, stain in enumerate(self.view.stains) if stain_key(n)}
-        keys[CHECKERBOARD_KEY] = lambda _: self.show_checkerboard()
-        keys[OVERLAY_KEY] = lambda _: self.switch_overlay()
-        keys[NEXT_OVERLAY_KEY] = lambda _: self.next_overlay()
-        for key, act in keys.items():
-            self.viewer.bind_key(key, act, overwrite=True)
-        return list(keys)
+    def _free_cell(self) -> QRect | None:
+        """The last cell of a grid where it shows no stain: the legend covers nobody there."""
+        if self.looking.mode != GRID:
+            return None
+        shown, (height, width) = len(cells(self.viewer)), self.looking.cell_px
+        rows, cols = self.viewer.canvas.grid.actual_shape(self.viewer.layers)
+        if shown >= rows * cols:
+            return None
+        return QRect(round((cols - 1) * width), round((rows - 1) * height), round(width), round(height))
 
 
 def title(view: CaseView) -> str:

@@ -9,6 +9,7 @@ from qtpy.QtCore import QEvent, QObject
 from qtpy.QtWidgets import QDockWidget, QMessageBox
 
 from stainloom.plugin._napari import main_window
+from stainloom.plugin.desk import Desk
 from stainloom.plugin.dock import Dock
 from stainloom.plugin.docks import DOCKS
 from stainloom.plugin.guards import Guards
@@ -43,6 +44,7 @@ class Docks(QObject):
         self._ask = ask or self._ask_user
         self._ask_unsaved = ask_unsaved or self._ask_user_unsaved
         self.docks: dict[str, Dock] = {}
+        self.desk = Desk(workspace)
         self._frames: dict[str, QDockWidget] = {}
         window = workspace.viewer.window
         for entry in DOCKS:
@@ -77,6 +79,7 @@ class Docks(QObject):
             self.workspace.queue.detach()
         else:
             self.workspace.queue.stop()
+        self.desk.leave()
         self.workspace.close()
         return False
 

@@ -18,6 +18,7 @@ from stainloom.jobs.survey import CaseState, StudyState
 from stainloom.plugin._napari import main_window
 from stainloom.plugin.annotate import Painter
 from stainloom.plugin.job import Job, JobQueue, Result
+from stainloom.plugin.memory import Memory
 from stainloom.plugin.predicted import Predicted
 from stainloom.plugin.session import Session
 from stainloom.plugin.thumbnails import Thumbnails
@@ -52,6 +53,8 @@ class Workspace(QObject):
     """Stains are shown as scanned, or normalized: see `colours`."""
     run_chosen = Signal(str)
     """Id of the run that predictions are to be made with: see `chosen_run`."""
+    help_wanted = Signal()
+    """Somebody asks for the keys."""
     saving_changed = Signal(str, bool)
     """What is so of the paint, for the status line: *saved 14:03* and True, or *NOT SAVED: the disk is full* and False."""
 
@@ -68,6 +71,7 @@ class Workspace(QObject):
         self._aside: set[Job] = set()
         self.warm = WarmChild(self)
         self.predicted = Predicted(self)
+        self.memory = Memory(self)
         self._looking = False
         self._again = False
         self._leaving: list[Painter] = []
@@ -83,7 +87,10 @@ class Workspace(QObject):
             return None
 
     def open_study(self, study: Path, case: str | None = None) -> None:
-        """Open a study and show a case of it, the first unless one is named; `StainloomError` where it is none."""
+        """Open a study and show a case of it: the one that is named, else the one looked at last, else the first.
+
+        `StainloomError` where it is none.
+        """
         state = jobs.survey(study, quick=True)
         # Not before the new one is known to be a study: where it is none, what is open stays.
         self.close_case()
@@ -94,7 +101,9 @@ class Workspace(QObject):
             self.refresh()
         names = [found.name for found in self.state.cases if not found.problem]
         if case is not None or names:
-            self.open_case(case or names[0])
+            last = self.memory.case_of(self.state.path)
+            self.open_case(case or (last if last in names else names[0]))
+            self.memory.recall()
         else:
             self.close_case()
 
@@ -305,17 +314,13 @@ class Workspace(QObject):
         # Other maps are taken in place, when the study was looked at: see `predicted`.
         if all(path.startswith(f"cases/{name}/maps/") for path in touched):
             return
-        camera = self.viewer.scene.camera
-        centre, zoom = camera.center, camera.zoom
-        shown = [stain for stain, layer in self.session.layers.stains.items() if layer.visible]
+        look = self.session.looking.look
         try:
             self.open_case(name)
         except StainloomError as error:
             self.refused.emit(error)
             return
-        if shown:
-            self.session.show_stain(shown[0])
-        camera.center, camera.zoom = centre, zoom
+        self.session.looking.recall(look)
 
 
 def _look(study: Path) -> tuple[StudyState | None, StainloomError | None]:

@@ -1,0 +1,127 @@
+"""What is written on the canvas side by side: the stain and its verdict in each cell, and the mouse's place in all of them."""
+
+from __future__ import annotations
+
+from qtpy.QtCore import QEvent, QObject, QPointF, QRectF, Qt
+from qtpy.QtGui import QColor, QFont, QFontMetricsF, QPainter, QPaintEvent, QPen
+from qtpy.QtWidgets import QWidget
+
+from stainloom.plugin._napari import canvas_widget, cells, mouse_px
+from stainloom.plugin.looking import GRID
+from stainloom.plugin.overlay import SIGNS
+from stainloom.plugin.session import Session
+from stainloom.plugin.workspace import Workspace
+
+_FONT_PX = 13
+_CROSS_PX = 9
+
+
+class Captions(QWidget):
+    """Lets the mouse through; there only while the stains are shown side by side.
+
+    Parameters
+    ----------
+    workspace
+        What is open.
+    """
+
+    def __init__(self, workspace: Workspace) -> None:
+        super().__init__(canvas_widget(workspace.viewer))
+        self.setAttribute(Qt.WidgetAttribute.WA_TransparentForMouseEvents)
+        self.setAttribute(Qt.WidgetAttribute.WA_NoSystemBackground)
+        self.workspace, self.viewer = workspace, workspace.viewer
+        self._session: Session | None = None
+        self._font = QFont(self.font())
+        self._font.setPixelSize(_FONT_PX)
+        self._font.setBold(True)
+        self.parentWidget().installEventFilter(self)
+        self.viewer.cursor.events.position.connect(self._moved)
+        workspace.case_changed.connect(self.take_case)
+        self.hide()
+
+    def take_case(self) -> None:
+        """Write about another case."""
+        if self._session is not None:
+            self._session.looking.changed.disconnect(self.look)
+        self._session = self.workspace.session
+        if self._session is not None:
+            self._session.looking.changed.connect(self.look)
+        self.look()
+
+    def look(self) -> None:
+        """Be there where the stains are shown side by side."""
+        there = self._session is not None and self._session.looking.mode == GRID
+        self.setVisible(there)
+        if there:
+            self.setGeometry(self.parentWidget().rect())
+            self.raise_()
+            self.update()
+
+    def eventFilter(self, watched: QObject, event: QEvent) -> bool:
+        """Cover the canvas when it changes its size."""
+        if watched is self.parent() and event.type() == QEvent.Type.Resize and self.isVisible():
+            self.setGeometry(self.parentWidget().rect())
+        return False
+
+    def _moved(self) -> None:
+        if self.isVisible():
+            self.update()
+
+    def written(self) -> list[tuple[QRectF, str, str, str]]:
+        """Each cell's place on the canvas, its stain, and its verdict's sign and word."""
+        if self._session is None:
+            return []
+        names = {id(layer): name for name, layer in self._session.layers.stains.items()}
+        result = []
+        for number, place in cells(self.viewer):
+            name = names.get(id(self.viewer.layers[number]))
+            if name is not None:
+                verdict = self._session.looking.stain_view(name).verdict
+                said = {"good": "aligned"}.get(verdict, verdict)
+                result.append((QRectF(*place), name, SIGNS[verdict][0], said))
+        return result
+
+    def paintEvent(self, event: QPaintEvent) -> None:
+        """Write the captions and draw the crosses."""
+        painter = QPainter(self)
+        painter.setRenderHint(QPainter.RenderHint.Antialiasing)
+        painter.setFont(self._font)
+        found = mouse_px(self.viewer)
+        cross = None if found is None else QPointF(*found)
+        for place, name, sign, said in self.written():
+            self._caption(painter, place, name, sign, said)
+            if cross is not None:
+                self._draw_cross(painter, place.center() + cross)
+        painter.end()
+
+    def _caption(self, painter: QPainter, place: QRectF, name: str, sign: str, said: str) -> None:
+        metrics = QFontMetricsF(self._font)
+        parts = ((name, "#FFFFFF"), (f"{sign} {said}", _color(sign)))
+        width = min(sum(metrics.horizontalAdvance(text) for text, _ in parts) + 26, place.width() - 8)
+        box = QRectF(place.left() + 4, place.top() + 4, width, metrics.height() + 6)
+        painter.setPen(Qt.PenStyle.NoPen)
+        painter.setBrush(QColor(20, 22, 26, 215))
+        painter.drawRoundedRect(box, 4, 4)
+        left = box.left() + 7
+        for text, color in parts:
+            painter.setPen(QColor(color))
+            fits = metrics.elidedText(text, Qt.TextElideMode.ElideRight, box.right() - left - 4)
+            painter.drawText(
+                QRectF(left, box.top(), box.right() - left, box.height()), Qt.AlignmentFlag.AlignVCenter, fits
+            )
+            left += metrics.horizontalAdvance(text) + 10
+
+    def _draw_cross(self, painter: QPainter, at: QPointF) -> None:
+        for color, width in (("#000000", 3.0), ("#FFFFFF", 1.2)):
+            painter.setPen(QPen(QColor(color), width))
+            painter.drawLine(at - QPointF(_CROSS_PX, 0), at + QPointF(_CROSS_PX, 0))
+            painter.drawLine(at - QPointF(0, _CROSS_PX), at + QPointF(0, _CROSS_PX))
+
+    def leave(self) -> None:
+        """Listen no longer."""
+        self.viewer.cursor.events.position.disconnect(self._moved)
+        self.parentWidget().removeEventFilter(self)
+
+
+def _color(sign: str) -> str:
+    return next(color for known, color in SIGNS.values() if known == sign)

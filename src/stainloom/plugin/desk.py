@@ -1,0 +1,69 @@
+"""What stands around the slide in a window with a workspace: strip, status line, captions, overview, keys."""
+
+from __future__ import annotations
+
+from qtpy.QtCore import QObject
+
+from stainloom.plugin._napari import around_canvas, canvas_widget, hide_status_bar, main_window, show_status_bar
+from stainloom.plugin.captions import Captions
+from stainloom.plugin.keys import KeysEverywhere, listed
+from stainloom.plugin.keyspanel import KeysPanel
+from stainloom.plugin.overviewmap import Overview
+from stainloom.plugin.statusline import StatusLine
+from stainloom.plugin.strip import StainStrip
+from stainloom.plugin.workspace import Workspace
+
+
+class Desk(QObject):
+    """Strip above the canvas, status line below it, captions on it.
+
+    Parameters
+    ----------
+    workspace
+        What is open.
+    """
+
+    def __init__(self, workspace: Workspace) -> None:
+        super().__init__(workspace)
+        self.workspace = workspace
+        viewer = workspace.viewer
+        self.strip, self.status, self.captions = StainStrip(workspace), StatusLine(workspace), Captions(workspace)
+        around_canvas(viewer, self.strip, self.status)
+        hide_status_bar(viewer)
+        self.keys = KeysEverywhere(main_window(viewer), canvas_widget(viewer))
+        self.overview = Overview(workspace)
+        self.help: KeysPanel | None = None
+        workspace.case_changed.connect(self._take_case)
+        workspace.help_wanted.connect(self.show_keys)
+
+    def show_keys(self) -> None:
+        """Show all keys and what they do, beside the window's work and not in its way."""
+        session = self.workspace.session
+        names = [] if session is None else [stain.name for stain in session.view.stains]
+        if self.help is None:
+            self.help = KeysPanel(main_window(self.workspace.viewer))
+        self.help.say(listed(names))
+        self.help.show()
+        self.help.raise_()
+
+    def _take_case(self) -> None:
+        """The strip says what the legend would say of the stains; the canvas listens to keys at once."""
+        session = self.workspace.session
+        if session is None:
+            return
+        session.leave_stains_to_strip()
+        painter = getattr(self.workspace, "painter", None)
+        if painter is not None:
+            session.looking.glass.carried = painter.carried
+            painter.carried_changed.connect(session.looking.glass.paint_changed)
+
+    def leave(self) -> None:
+        """The window closes: keep how it was looked at, and give napari its own back."""
+        self.workspace.memory.keep()
+        show_status_bar(self.workspace.viewer)
+        self.keys.close()
+        self.captions.leave()
+        self.overview.leave()
+        if self.help is not None:
+            self.help.close()
+        self.status.close_line()

@@ -1,0 +1,183 @@
+"""The line below the canvas: the place under the mouse, what is there, and whether what was painted is saved."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from qtpy.QtCore import Qt, QTimer
+from qtpy.QtGui import QFontMetricsF
+from qtpy.QtWidgets import QHBoxLayout, QLabel, QSizePolicy, QWidget
+
+from stainloom.plugin.session import Session
+from stainloom.plugin.workspace import Workspace
+
+HEIGHT_PX = 24
+_EVERY_MS = 33
+_SAID_MS = 8000
+_FINE, _NOT_FINE = "#B9E6D3", "#FF7A4D"
+_STYLE = """
+#stainloom-status { background: #262930; }
+#stainloom-status QLabel { color: #F0F1F2; background: transparent; padding: 0px; }
+"""
+
+
+class StatusLine(QWidget):
+    """What is under the mouse, what was just said, and at the right whether all is saved.
+
+    Parameters
+    ----------
+    workspace
+        What is open.
+
+    Notes
+    -----
+    The mouse is looked at thirty times a second at most. What a part of the window has to say (`viewer.status`) is shown in
+    place of the readout for a few seconds.
+    """
+
+    def __init__(self, workspace: Workspace) -> None:
+        super().__init__()
+        self.setObjectName("stainloom-status")
+        self.setAttribute(Qt.WidgetAttribute.WA_StyledBackground)
+        self.setStyleSheet(_STYLE)
+        self.setFixedHeight(HEIGHT_PX)
+        self.workspace, self.viewer = workspace, workspace.viewer
+        self.place, self.found, self.saved = _Elided(), _Elided(), _Elided()
+        self.place.setMinimumWidth(int(QFontMetricsF(self.place.font()).horizontalAdvance("x 88,888  y 88,888 um")) + 4)
+        self.saved.setAlignment(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
+        row = QHBoxLayout(self)
+        row.setContentsMargins(8, 0, 8, 0)
+        row.setSpacing(14)
+        row.addWidget(self.place)
+        row.addWidget(self.found, 1)
+        row.addWidget(self.saved)
+        self._over = False
+        self._soon = self._timer(_EVERY_MS, self.read)
+        self._said = self._timer(_SAID_MS, self._forget)
+        self.viewer.cursor.events.position.connect(self._moved)
+        self.viewer.events.status.connect(self._say)
+        workspace.case_changed.connect(self._forget)
+        workspace.saving_changed.connect(self.say_saved)
+        self.read()
+
+    def _timer(self, ms: int, act: Any) -> QTimer:
+        timer = QTimer(self)
+        timer.setSingleShot(True)
+        timer.setInterval(ms)
+        timer.timeout.connect(act)
+        return timer
+
+    def close_line(self) -> None:
+        """Listen no longer."""
+        self.viewer.cursor.events.position.disconnect(self._moved)
+        self.viewer.events.status.disconnect(self._say)
+
+    def say_saved(self, text: str, fine: bool) -> None:
+        """What is so of the paint; that it is not saved is said by sign, word and colour."""
+        self.saved.say(text if fine else f"\N{MULTIPLICATION SIGN} {text}")
+        self.saved.setStyleSheet(f"color: {_FINE if fine else _NOT_FINE}; {'' if fine else 'font-weight: bold'}")
+        self.saved.setMinimumWidth(self.saved.wanted_px if not fine else min(self.saved.wanted_px, 160))
+
+    def _moved(self) -> None:
+        self._over = True
+        if not self._soon.isActive():
+            self._soon.start()
+
+    def _say(self, event: Any) -> None:
+        # napari itself says "Ready" when the mouse enters, and nothing at all when it leaves.
+        if event.value == "":
+            self._over = False
+            self.read()
+        elif isinstance(event.value, str) and event.value != "Ready":
+            self.found.say(event.value)
+            self._said.start()
+
+    def _forget(self) -> None:
+        self._said.stop()
+        self.found.say("")
+        self.read()
+
+    def read(self) -> None:
+        """Say what is under the mouse now."""
+        session = self.workspace.session
+        if session is None or not self._over:
+            self.place.say("")
+            if not self._said.isActive():
+                self.found.say("")
+            return
+        position = self.viewer.cursor.position
+        row, col = float(position[-2]), float(position[-1])
+        self.place.say(f"x {col:,.0f}  y {row:,.0f} um")
+        if not self._said.isActive():
+            self.found.say(under(session, row, col))
+
+
+def under(session: Session, row_um: float, col_um: float) -> str:
+    """What is at a place of what is shown: the class painted, and what a network predicted, as far as there is any."""
+    looking = session.looking
+    painted = session.layers.carried if looking.on_glass else session.layers.lesions
+    said = [f"on {looking.glass.stain}'s own glass"] if looking.on_glass else []
+    height, width = looking.size_um
+    if not (0 <= row_um < height and 0 <= col_um < width):
+        return "beside the slide"
+    if painted is not None:
+        number = _at(painted, row_um, col_um)
+        name = next((lesion.short for lesion in session.view.study.lesions if lesion.id == number), "")
+        if name:
+            said.append(f"painted {name}" if not looking.on_glass else f"painted {name}, carried here")
+        elif number == 0:
+            said.append("not painted")
+    readout = getattr(session, "readout", None)
+    if readout is not None and not looking.on_glass:
+        found = readout((row_um, col_um))
+        said += [str(found)] if found else []
+    return "  \N{MIDDLE DOT}  ".join(said)
+
+
+def _at(labels: Any, row_um: float, col_um: float) -> int | None:
+    scale = labels.scale[-2:]
+    row, col = (math.floor(place / step) for place, step in zip((row_um, col_um), scale, strict=True))
+    data = labels.data
+    return int(data[row, col]) if 0 <= row < data.shape[0] and 0 <= col < data.shape[1] else None
+
+
+class _Elided(QLabel):
+    """One line that gives way where there is no room, and then says all of it as a tip."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._text = ""
+        self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Preferred)
+        self.setMinimumWidth(0)
+
+    @property
+    def wanted_px(self) -> int:
+        """Width of the whole text."""
+        return int(QFontMetricsF(self.font()).horizontalAdvance(self._text)) + 6
+
+    def say(self, text: str) -> None:
+        """Show a text."""
+        if text != self._text:
+            self._text = text
+            self._fit()
+
+    def text_said(self) -> str:
+        """The whole text."""
+        return self._text
+
+    def resizeEvent(self, event: Any) -> None:
+        """Fit the text in."""
+        super().resizeEvent(event)
+        self._fit()
+
+    def minimumSizeHint(self) -> Any:
+        """No wider than it must be."""
+        hint = super().minimumSizeHint()
+        hint.setWidth(0)
+        return hint
+
+    def _fit(self) -> None:
+        shown = QFontMetricsF(self.font()).elidedText(self._text, Qt.TextElideMode.ElideRight, max(self.width(), 1))
+        self.setText(shown)
+        self.setToolTip(self._text if shown != self._text else "")
