@@ -135,7 +135,9 @@ class Tissue:
 
 def warp_of(task: Task) -> Warp:
     """HE um to the stain's um: a turn and a shift about the middle, and a smooth bend."""
-    rng = np.random.default_rng([task.seed, PROTOCOLS[0].reference != task.stain, len(task.stain), *task.stain.encode()])
+    rng = np.random.default_rng(
+        [task.seed, PROTOCOLS[0].reference != task.stain, len(task.stain), *task.stain.encode()]
+    )
     angle = np.radians(rng.uniform(-TURN_DEG, TURN_DEG))
     turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
     middle = np.array(task.size_um) / 2

@@ -102,9 +102,7 @@ def moves_of(count: int, seed: int, extent_um: tuple[float, float], stains: int)
     return result
 
 
-def walk(
-    watch: Watch, camera: Any, moves: list[tuple[str, Any]], show: Callable[[int], None]
-) -> list[dict[str, Any]]:
+def walk(watch: Watch, camera: Any, moves: list[tuple[str, Any]], show: Callable[[int], None]) -> list[dict[str, Any]]:
     """Make the moves and time each."""
 
     def act(kind: str, value: Any) -> None:
@@ -175,7 +173,9 @@ def time_opening(workspace: Any, watch: Watch, act: Callable[[], None]) -> dict[
         paint()
         session = workspace.session
         layers = list(workspace.viewer.layers)
-        there = [layer for layer in layers if layer.visible and layer.metadata.get("stainloom", {}).get("role") == "stain"]
+        there = [
+            layer for layer in layers if layer.visible and layer.metadata.get("stainloom", {}).get("role") == "stain"
+        ]
         old = session is None or session is before
         if there and there[0] is not gone and "first" not in seen and not (old and before is not None):
             seen["first"], seen["first_cpu"] = time.perf_counter() - start, time.thread_time() - cpu
@@ -393,7 +393,9 @@ def check_rig() -> None:
     back = memory_mb()["uss"] - before
     if abs(growth - PLANTED_MB) > 3 or back > 3:
         raise SystemExit(f"the rig does not see a planted leak of {PLANTED_MB} MB: {growth:.1f} MB, then {back:.1f}")
-    print(f"planted wait of 150 ms seen as {1000 * seen['longest']:.0f} ms, leak of 20 MB as {growth:.1f} MB", flush=True)
+    print(
+        f"planted wait of 150 ms seen as {1000 * seen['longest']:.0f} ms, leak of 20 MB as {growth:.1f} MB", flush=True
+    )
     del app
 
 
@@ -423,7 +425,10 @@ def arm(name: str, study: Path, moves: int) -> dict[str, Any]:
 
 def moves_table(found: dict[str, list[dict[str, Any]]]) -> list[str]:
     """CPU of the GUI thread a move, and its longest wait: medians of the rounds."""
-    lines = ["| ms a move | kind | CPU median | CPU 99 % | wait median | wait 99 % | until sharp, median |", "|" + "---|" * 7]
+    lines = [
+        "| ms a move | kind | CPU median | CPU 99 % | wait median | wait 99 % | until sharp, median |",
+        "|" + "---|" * 7,
+    ]
     for name, rounds in found.items():
         for kind in ("all", "pan", "zoom", "stain"):
             rows = [[m for m in one["moves"] if kind in ("all", m["kind"])] for one in rounds]
@@ -444,8 +449,12 @@ def opening_table(found: dict[str, list[dict[str, Any]]]) -> list[str]:
         for what in ("opening", "next case"):
             rows = [one[what] for one in rounds if what in one]
             if rows:
-                cells = [np.median([row.get(key, np.nan) for row in rows]) for key in ("first", "first_cpu", "all", "cpu")]
-                lines.append(f"| {name}, {what} | {rows[0]['layers']} | " + " | ".join(f"{c:.2f}" for c in cells) + " |")
+                cells = [
+                    np.median([row.get(key, np.nan) for row in rows]) for key in ("first", "first_cpu", "all", "cpu")
+                ]
+                lines.append(
+                    f"| {name}, {what} | {rows[0]['layers']} | " + " | ".join(f"{c:.2f}" for c in cells) + " |"
+                )
     lines += ["", "| memory after the moves, MB | PSS | USS | peak |", "|---|---|---|---|"]
     for name, rounds in found.items():
         cells = [np.median([one["memory"][key] for one in rounds]) for key in ("pss", "uss", "peak")]
@@ -471,7 +480,9 @@ def main() -> int:
     parser.add_argument("--moves", type=int, default=200)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--only", choices=["moves", "leak"], help="one part alone")
-    parser.add_argument("--arms", default=",".join(["ours", "zarr", "reader"]), help="which to measure, by a word of each")
+    parser.add_argument(
+        "--arms", default=",".join(["ours", "zarr", "reader"]), help="which to measure, by a word of each"
+    )
     parser.add_argument("--arm", help=argparse.SUPPRESS)
     parser.add_argument("--out", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()

@@ -198,9 +198,14 @@ def _maps(maps: MapsView, token: int) -> list[LayerData]:
     return result
 
 
+def make_case(view: CaseView, renderer: Renderer) -> list[Layer]:
+    """All layers of a case, in none viewer yet."""
+    return [Layer.create(*data) for data in case_layer_data(view, renderer)]
+
+
 def add_case(viewer: ViewerModel, view: CaseView, renderer: Renderer) -> CaseLayers:
     """Add all layers of a case to a viewer and show the um."""
-    layers = [Layer.create(*data) for data in case_layer_data(view, renderer)]
+    layers = make_case(view, renderer)
     for layer in layers:
         viewer.add_layer(layer)
     return collect(layers)

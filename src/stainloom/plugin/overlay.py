@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
 from napari.utils.colormaps import DirectLabelColormap
 
@@ -121,7 +122,9 @@ class Present:
 def _ids(raster: np.ndarray | None) -> frozenset[int]:
     if raster is None:
         return frozenset()
-    return frozenset(np.flatnonzero(np.bincount(raster.ravel(), minlength=256)).tolist()) - {0}
+    # Where numpy counts it copies to int64 first: eight times the raster, and a second for a whole section.
+    counts = cv2.calcHist([np.ascontiguousarray(raster)], [0], None, [256], [0, 256])
+    return frozenset(np.flatnonzero(counts).tolist()) - {0}
 
 
 def class_colormap(classes: Iterable[LesionClass]) -> DirectLabelColormap:

@@ -12,11 +12,13 @@ from qtpy.compat import isalive
 
 from stainloom.case.view import CaseView
 from stainloom.plugin import layers as case_layers
-from stainloom.plugin._napari import canvas_widget, main_window
+from stainloom.plugin._napari import canvas_widget, draw_now, main_window, one_scene_update
+from stainloom.plugin.later import LaterLayers
 from stainloom.plugin.layers import CaseLayers
 from stainloom.plugin.legend import LegendPanel
 from stainloom.plugin.overlay import CHECKERBOARD_KEY, RESEARCH_ONLY, SIMULATED, Present, caution, legend, stain_key
 from stainloom.plugin.pyramid import Renderer
+from stainloom.plugin.sharpen import Sharpener
 
 _log = logging.getLogger(__name__)
 
@@ -34,7 +36,7 @@ class Session:
     view
         The opened case; the session closes it with the window.
     layers
-        Its layers, already in the viewer.
+        Its layers; those that are not in the viewer yet come in the next turns of the event loop, or when they are shown.
     renderer
         Renders their tiles.
     """
@@ -48,6 +50,8 @@ class Session:
         self.layers = layers
         self.renderer = renderer
         self._closed = False
+        self._sharpener = Sharpener(viewer, renderer)
+        self._later = LaterLayers(viewer, list(layers), self._tell)
         self._present = Present.of(view)
         self._panel = LegendPanel(canvas_widget(viewer))
         viewer.canvas.overlays.scale_bar.visible = True
@@ -61,23 +65,41 @@ class Session:
 
     @classmethod
     def open(cls, viewer: napari.Viewer, view: CaseView, renderer: Renderer | None = None) -> Session:
-        """Add a case to a viewer and show its reference."""
+        """Add a case to a viewer: its reference is on the screen at once, what lies over it and the other stains follow."""
         tiles = renderer or Renderer()
-        layers = case_layers.add_case(viewer, view, tiles)
+        made = case_layers.make_case(view, tiles)
+        layers = case_layers.collect(made)
+        viewer.add_layer(layers.stains[view.reference.name])
         viewer.reset_view()
+        draw_now(viewer)
+        for layer in made:
+            if layer.visible and layer not in viewer.layers:
+                viewer.add_layer(layer)
         viewer.layers.selection.active = layers.stains[view.reference.name]
         return cls(viewer, view, layers, tiles)
+
+    @property
+    def settled(self) -> bool:
+        """Whether all layers are in the viewer, and all that is on the screen is as fine as it will be."""
+        return self._closed or (not self._later.left and self._sharpener.settled)
+
+    def finish(self) -> None:
+        """Put all layers into the viewer now, for whoever needs the whole list."""
+        self._later.finish()
 
     def show_stain(self, name: str) -> None:
         """Show one stain alone, or say why there is nothing to show."""
         stain = next(stain for stain in self.view.stains if stain.name == name)
-        found = case_layers.show_stain(self.layers, name)
+        with one_scene_update(self.viewer):
+            found = case_layers.show_stain(self.layers, name)
         if not stain.trusted or not found:
             self.viewer.status = caution(stain)
 
     def show_checkerboard(self) -> None:
         """Show all stains cell by cell."""
-        if not case_layers.show_checkerboard(self.layers):
+        with one_scene_update(self.viewer):
+            found = case_layers.show_checkerboard(self.layers)
+        if not found:
             self.viewer.status = "A checkerboard needs two stains; this case has one"
 
     def look_at(self, edges_um: BoxEdgesUm, *, beside_legend: bool = False, margin: float = 0.03) -> None:
@@ -94,6 +116,8 @@ class Session:
         if self._closed:
             return
         self._closed = True
+        self._later.close()
+        self._sharpener.close()
         self.viewer.layers.events.removed.disconnect(self._tell)
         for layer in self.layers:
             layer.events.visible.disconnect(self._tell)

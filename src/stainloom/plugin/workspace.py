@@ -14,6 +14,7 @@ from qtpy.QtCore import QObject, QTimer, Signal
 from stainloom import jobs
 from stainloom.errors import StainloomError
 from stainloom.jobs.survey import CaseState, StudyState
+from stainloom.plugin._napari import remove_layers
 from stainloom.plugin.job import Job, JobQueue, Result
 from stainloom.plugin.session import Session
 from stainloom.plugin.thumbnails import Thumbnails
@@ -84,10 +85,9 @@ class Workspace(QObject):
         if self.session is None:
             return
         session, self.session = self.session, None
-        layers = [layer for layer in session.layers if layer in self.viewer.layers]
+        layers = list(session.layers)
         session.close()
-        for layer in layers:
-            self.viewer.layers.remove(layer)
+        remove_layers(self.viewer, layers)
         self.case_changed.emit()
 
     def step(self, by: int) -> None:
