@@ -88,6 +88,14 @@ class TileCache:
             # Its thread was interrupted, which is no fault of the tile: ask again.
         return self._make(key, mine, make)
 
+    def kept(self, key: Hashable) -> Pixels | None:
+        """The tile of a key where it is kept now, read-only; None otherwise, and nothing is made."""
+        with self._lock:
+            pixels = self._kept.get(key)
+            if pixels is not None:
+                self._kept.move_to_end(key)
+            return pixels
+
     def _make(self, key: Hashable, decode: _Decode, make: Callable[[], Pixels]) -> Pixels:
         try:
             pixels = make()

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from typing import TYPE_CHECKING, Any
+from weakref import ref
 
 import numpy as np
 from napari.layers.labels._labels_key_bindings import reset_polygon
@@ -16,7 +17,7 @@ from stainloom.geometry import Box
 
 if TYPE_CHECKING:
     import napari
-    from napari.layers import Image, Labels
+    from napari.layers import Image, Labels, Layer
 
 _SETTLING_ROUNDS = 2
 
@@ -48,6 +49,30 @@ def photograph(viewer: napari.Viewer) -> bytes:
     if not main_window(viewer).grab().save(buffer, "PNG"):
         raise OSError("Qt could not make a PNG of the window")
     return bytes(data)
+
+
+def slice_within(layer: Image, context: Callable[[], AbstractContextManager[object]]) -> None:
+    """Let napari slice a layer within a context of ours, and ask the coarsest level each time instead of keeping it."""
+    layer._slicing_state.dask_optimized_slicing = context
+    layer._level_materializer = None
+
+
+def choose_levels_by_screen(layer: Image, ratio: Callable[[], float]) -> None:
+    """Choose levels by the pixels of the screen: napari counts logical ones, and shows soft pictures on fine screens."""
+    found = ref(layer)
+    update = type(layer)._update_draw
+
+    def by_screen(scale_factor: float, corner_pixels_displayed: object, shape_threshold: tuple[float, ...]) -> None:
+        here = found()
+        if here is not None:
+            update(here, scale_factor, corner_pixels_displayed, tuple(side * ratio() for side in shape_threshold))
+
+    layer._update_draw = by_screen
+
+
+def screen_ratio(viewer: napari.Viewer) -> float:
+    """Pixels of the screen for one logical pixel."""
+    return float(canvas_widget(viewer).devicePixelRatioF())
 
 
 def guard_paint(layer: Labels, may_change: Callable[[np.ndarray, int], np.ndarray | bool]) -> None:
@@ -196,3 +221,19 @@ def stop_drawing(layer: Labels) -> bool:
     if drawing:
         reset_polygon(layer)
     return drawing
+
+
+def draw_now(viewer: napari.Viewer) -> None:
+    """Put on the screen what the canvas should show, before the event loop turns."""
+    canvas_widget(viewer).repaint()
+
+
+def remove_layers(viewer: napari.Viewer, layers: Iterable[Layer]) -> None:
+    """Take layers out of a viewer together: one by one, napari looks through all of the memory for each (0.25 s)."""
+    here = [layer for layer in layers if layer in viewer.layers]
+    if not here:
+        return
+    viewer.layers.selection.clear()
+    with viewer.layers.batched_update():
+        for layer in here:
+            viewer.layers.remove(layer)

@@ -154,6 +154,8 @@ class Painter(QObject):
         layer.events.selected_label.connect(self._tell_classes)
         for digit, lesion in enumerate(self.classes[:9], start=1):
             layer.bind_key(str(digit), lambda _, id=lesion.id: self.choose(id), overwrite=True)
+        for keys, act in (("Control-Z", self.undo), ("Control-Shift-Z", self.redo), ("Control-Y", self.redo)):
+            layer.bind_key(keys, lambda _, act=act: act(), overwrite=True)
 
     def detach(self) -> None:
         """Let go of the layer; what was painted on it is kept."""

@@ -239,9 +239,14 @@ def _move(layer: Layer, maps: MapsView) -> None:
         layer.scale, layer.translate = where["scale"], where["translate"]
 
 
+def make_case(view: CaseView, renderer: Renderer) -> list[Layer]:
+    """All layers of a case, in none viewer yet."""
+    return [Layer.create(*data) for data in case_layer_data(view, renderer)]
+
+
 def add_case(viewer: ViewerModel, view: CaseView, renderer: Renderer) -> CaseLayers:
     """Add all layers of a case to a viewer and show the um."""
-    layers = [Layer.create(*data) for data in case_layer_data(view, renderer)]
+    layers = make_case(view, renderer)
     for layer in layers:
         viewer.add_layer(layer)
     return collect(layers)

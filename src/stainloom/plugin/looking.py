@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -62,13 +62,23 @@ class Looking:
         A viewer with a window.
     view, layers, renderer
         Of the session.
+    finish
+        Puts the layers into the viewer that are still to come.
     """
 
     changed = Signal()
     """Another stain, mode, frame, overlay or turn."""
 
-    def __init__(self, viewer: Any, view: CaseView, layers: CaseLayers, renderer: Renderer) -> None:
+    def __init__(
+        self,
+        viewer: Any,
+        view: CaseView,
+        layers: CaseLayers,
+        renderer: Renderer,
+        finish: Callable[[], None] = lambda: None,
+    ) -> None:
         self.viewer, self.view, self.layers = viewer, view, layers
+        self._finish = finish
         self.reference = view.reference.name
         self.stain, self.overlay = self.reference, ""
         self.mode: Mode = SINGLE
@@ -304,6 +314,7 @@ class Looking:
         if len(cells) < 2:
             self.say("Side by side needs two aligned stains; this case has one")
             return
+        self._finish()
         with self._changing():
             before = self.look
             self._drop_overlay()

@@ -32,8 +32,8 @@ from stainloom.plugin.workspace import Workspace
 _TOOLS = (
     ("paint", "Brush", "Paint with the left button; with the right button draw around a place to fill it. Key P"),
     ("erase", "Eraser", "Take paint away. Key E"),
-    ("polygon", "Polygon", "Click corner by corner; a double click closes it. Key 3 of the number pad, or this button"),
-    ("fill", "Fill", "Give a painted region another class"),
+    ("polygon", "Polygon", "Click corner by corner; a double click closes it"),
+    ("fill", "Fill", "Give a painted region another class. Key F"),
     ("pick", "Pick", "Choose the class under the mouse. Key L"),
     ("pan_zoom", "Move", "Move and zoom the slide; while painting hold Space. Key Z"),
 )
@@ -223,8 +223,10 @@ class PaintDock(Dock):
             self._activate()
 
     def _activate(self) -> None:
-        if self._painter is not None and self._painter.layer is not None:
-            self.workspace.viewer.layers.selection.active = self._painter.layer
+        painter, session = self._painter, self.workspace.session
+        if painter is not None and painter.layer is not None and session is not None:
+            session.finish()
+            self.workspace.viewer.layers.selection.active = painter.layer
 
     # Tools
 

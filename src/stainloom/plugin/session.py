@@ -17,9 +17,10 @@ from stainloom.case.aligned import Look
 from stainloom.case.view import CaseView, MapsView
 from stainloom.geometry import size_um
 from stainloom.plugin import layers as case_layers
-from stainloom.plugin._napari import canvas_widget, cells, main_window, read_anew, stop_drawing
+from stainloom.plugin._napari import canvas_widget, cells, draw_now, main_window, read_anew, stop_drawing
 from stainloom.plugin.field import around
 from stainloom.plugin.keys import VIEW_KEYS, bind, stain_keys
+from stainloom.plugin.later import LaterLayers
 from stainloom.plugin.layers import CaseLayers
 from stainloom.plugin.legend import LegendPanel
 from stainloom.plugin.looking import GRID, Looking
@@ -37,6 +38,7 @@ from stainloom.plugin.overlay import (
 )
 from stainloom.plugin.pyramid import Renderer, TiledLevel
 from stainloom.plugin.readout import Readout, read_out
+from stainloom.plugin.sharpen import Sharpener
 
 _log = logging.getLogger(__name__)
 
@@ -54,7 +56,7 @@ class Session:
     view
         The opened case; the session closes it with the window.
     layers
-        Its layers, already in the viewer.
+        Its layers; those that are not in the viewer yet come in the next turns of the event loop, or when they are shown.
     renderer
         Renders their tiles.
 
@@ -74,10 +76,12 @@ class Session:
         self.renderer = renderer
         self._closed = False
         self.overlay = MapOverlay(viewer, layers)
+        self._sharpener = Sharpener(viewer, renderer)
+        self._later = LaterLayers(viewer, list(layers), self._tell)
         self._present = Present.of(view)
         self._stains_in_legend = True
         self._panel = LegendPanel(canvas_widget(viewer))
-        self.looking = Looking(viewer, view, layers, renderer)
+        self.looking = Looking(viewer, view, layers, renderer, self._later.finish)
         self.looking.changed.connect(self._tell)
         viewer.canvas.overlays.scale_bar.visible = True
         viewer.title = title(view)
@@ -100,12 +104,27 @@ class Session:
 
     @classmethod
     def open(cls, viewer: napari.Viewer, view: CaseView, renderer: Renderer | None = None) -> Session:
-        """Add a case to a viewer and show its reference."""
+        """Add a case to a viewer: its reference is on the screen at once, what lies over it and the other stains follow."""
         tiles = renderer or Renderer()
-        layers = case_layers.add_case(viewer, view, tiles)
+        made = case_layers.make_case(view, tiles)
+        layers = case_layers.collect(made)
+        viewer.add_layer(layers.stains[view.reference.name])
         viewer.reset_view()
+        draw_now(viewer)
+        for layer in made:
+            if layer.visible and layer not in viewer.layers:
+                viewer.add_layer(layer)
         viewer.layers.selection.active = layers.stains[view.reference.name]
         return cls(viewer, view, layers, tiles)
+
+    @property
+    def settled(self) -> bool:
+        """Whether all layers are in the viewer, and all that is on the screen is as fine as it will be."""
+        return self._closed or (not self._later.left and self._sharpener.settled)
+
+    def finish(self) -> None:
+        """Put all layers into the viewer now, for whoever needs the whole list."""
+        self._later.finish()
 
     def show_stain(self, name: str) -> None:
         """Show one stain alone, or say why there is nothing to show."""
@@ -208,6 +227,8 @@ class Session:
         if self._closed:
             return
         self._closed = True
+        self._later.close()
+        self._sharpener.close()
         self.viewer.layers.events.removed.disconnect(self._tell)
         self.overlay.changed.disconnect(self._tell)
         for key in (OVERLAY_KEY, NEXT_OVERLAY_KEY):

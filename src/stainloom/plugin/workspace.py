@@ -15,7 +15,7 @@ from stainloom import jobs
 from stainloom.case.aligned import Look
 from stainloom.errors import LabelError, StainloomError
 from stainloom.jobs.survey import CaseState, StudyState
-from stainloom.plugin._napari import main_window
+from stainloom.plugin._napari import main_window, remove_layers
 from stainloom.plugin.annotate import Painter
 from stainloom.plugin.job import Job, JobQueue, Result
 from stainloom.plugin.memory import Memory
@@ -165,10 +165,9 @@ class Workspace(QObject):
         session, self.session = self.session, None
         if self.painter is not None:
             self.painter.detach()
-        layers = [layer for layer in session.layers if layer in self.viewer.layers]
+        layers = list(session.layers)
         session.close()
-        for layer in layers:
-            self.viewer.layers.remove(layer)
+        remove_layers(self.viewer, layers)
 
     # Painting
 
