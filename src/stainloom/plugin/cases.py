@@ -61,6 +61,7 @@ class CasesDock(Dock):
         workspace, page = self.workspace, self.list
         workspace.refused.connect(self.messages.say_error)
         workspace.queue.changed.connect(self._look_at_queue)
+        workspace.slides_opened.connect(self.offer_slides)
         self.empty.try_it.connect(self.try_it)
         self.empty.open_it.connect(self.ask_for_study)
         self.empty.make_it.connect(lambda: self._show(self.new))
@@ -296,6 +297,18 @@ class CasesDock(Dock):
             self._show(self.intake)
         else:
             self.messages.say("check", "Cancelled. Nothing was taken in.")
+
+    def offer_slides(self, files: Sequence[Path]) -> None:
+        """Slides were opened like any picture: offer to take in the folder that they lie in."""
+        home = files[0].parent
+        self.workspace.dock_wanted.emit("Cases")
+        self.question.ask(
+            f"{files[0].name} was opened by itself, to look at only. Take in the slides of its folder {home.name}, so that "
+            "they can be aligned and painted?",
+            "Look at the folder",
+            "Only look at it",
+            lambda: self.look_at_slides([home]),
+        )
 
     def take_in(self, table: IntakeTable, allow_missing: bool) -> None:
         """Take the corrected table into the study."""

@@ -26,6 +26,7 @@ from stainloom.plugin.warm import WarmChild
 
 _log = logging.getLogger(__name__)
 
+_LEAVING_MS = 50
 _CASES_A_LOOK = 250
 """Cases after which the lists are told what was seen so far: a look at thousands takes half a minute."""
 
@@ -207,7 +208,10 @@ class Workspace(QObject):
             self.session.show_painted(self.painter.areas_px)
 
     def _start(self, job: Job) -> None:
-        """Start a job when all that was painted so far is written where jobs read it."""
+        """Start a job when all that was painted so far is written where jobs read it, and cases that were left are free."""
+        if not all(painter.wait(0) for painter in self._leaving):
+            QTimer.singleShot(_LEAVING_MS, lambda: self._start(job))
+            return
         if self.painter is None or self.painter.read_only:
             job.start()
             return
