@@ -164,6 +164,7 @@ class Messages(QWidget):
         """Say nothing."""
         while (item := self._rows.takeAt(0)) is not None:
             if item.widget() is not None:
+                item.widget().hide()  # it goes when the event loop turns, and would lie under what is said next
                 item.widget().deleteLater()
 
     def say(self, kind: str, text: str, details: str = "") -> None:
