@@ -59,7 +59,7 @@ class CasesDock(Dock):
 
     def _connect(self) -> None:
         workspace, page = self.workspace, self.list
-        workspace.refused.connect(self.messages.say_error)
+        workspace.refused.connect(self._say_refusal)
         workspace.queue.changed.connect(self._look_at_queue)
         workspace.slides_opened.connect(self.offer_slides)
         self.empty.try_it.connect(self.try_it)
@@ -172,6 +172,11 @@ class CasesDock(Dock):
             self.messages.say_error(
                 CaseError("the disk refused it", found=str(error), next="check that it is connected")
             )
+
+    def _say_refusal(self, error: StainloomError) -> None:
+        # A study that is gone is looked for again and again: said once.
+        self.messages.clear()
+        self.messages.say_error(error)
 
     # Jobs
 

@@ -22,7 +22,10 @@ from stainloom.plugin.dock import words
 from stainloom.plugin.trial import trial_folder
 
 TRY, OPEN, NEW = "Try the simulated study", "Open a study", "New study from my slides"
-_MADE = "Four blocks of aorta in five stains, three of them painted. Opens after about a minute; its first case is then aligned while you look around."
+_MADE = (
+    "Four blocks of aorta in five stains, three of them painted. Opens within a minute on most machines; its first case is "
+    "then aligned while you look around, half a minute more."
+)
 _THERE = "It is there already, with what you painted: opens at once."
 _OWN = "Stains and lesion classes of my own, from a file"
 
@@ -145,7 +148,11 @@ class NewStudyPage(QWidget):
         name = self.name.text().strip()
         if not name or any(c in name for c in '/\\:*?"<>|') or name.strip(".") != name:
             return 'A name without / \\ : * ? " < > | is needed.'
-        if self.folder.exists() and (not self.folder.is_dir() or any(self.folder.iterdir())):
+        try:
+            taken = self.folder.exists() and (not self.folder.is_dir() or any(self.folder.iterdir()))
+        except OSError as error:
+            return f"The folder cannot be looked into: {error.strerror or error}."
+        if taken:
             return "There is something in this folder already: choose another name or place."
         return "" if self.chosen_protocol else "Choose the file with the stains."
 
