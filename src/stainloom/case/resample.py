@@ -23,9 +23,10 @@ from stainloom.geometry import (
     level_for,
     tiles,
     um_to_box,
-    um_to_index,
     whole,
 )
+
+Floats = NDArray[np.float64]
 
 _NODE_PX = 16
 # cv2.remap knows 32 places between two pixels: rounding to them here keeps a box equal to that box of the whole.
@@ -51,8 +52,13 @@ def source_places(warp: Warp | None, box: Box, um_per_px: Scale) -> Points:
     The warp is evaluated every 16 px, on nodes that stand at the same places whatever the box, and interpolated
     linearly; cells with an undefined node are evaluated pixel by pixel. So any box equals that box of the whole.
     """
+    return np.stack(_source_planes(warp, box, um_per_px), axis=-1)
+
+
+def _source_planes(warp: Warp | None, box: Box, um_per_px: Scale) -> list[Floats]:
+    """The same as two planes, rows and columns: half the time of one array of pairs, and what cv2 wants."""
     if warp is None:
-        return centres_um(box, um_per_px)
+        return [np.ascontiguousarray(plane) for plane in np.moveaxis(centres_um(box, um_per_px), -1, 0)]
     first_row, first_col = box.row // _NODE_PX, box.col // _NODE_PX
     node_rows = np.arange(first_row, (box.row_end - 1) // _NODE_PX + 2)
     node_cols = np.arange(first_col, (box.col_end - 1) // _NODE_PX + 2)
@@ -61,13 +67,23 @@ def source_places(warp: Warp | None, box: Box, um_per_px: Scale) -> Points:
     row_place = np.arange(box.row, box.row_end) / _NODE_PX - first_row
     col_place = np.arange(box.col, box.col_end) / _NODE_PX - first_col
     row, col = row_place.astype(np.intp), col_place.astype(np.intp)
-    down, right = (row_place - row)[:, None, None], (col_place - col)[None, :, None]
-    along = nodes[row] * (1 - down) + nodes[row + 1] * down
-    places: Points = along[:, col] * (1 - right) + along[:, col + 1] * right
-    undefined = ~np.isfinite(places[..., 0])
+    down, right = (row_place - row)[:, None], col_place - col
+    planes = []
+    for axis in (0, 1):
+        values = np.ascontiguousarray(nodes[..., axis])
+        along = values[row] * (1 - down) + values[row + 1] * down
+        plane = np.take(along, col, axis=1)
+        plane *= 1 - right
+        beyond = np.take(along, col + 1, axis=1)
+        beyond *= right
+        plane += beyond
+        planes.append(plane)
+    undefined = ~np.isfinite(planes[0])
     if undefined.any():
-        places[undefined] = warp.points(centres_um(box, um_per_px)[undefined])
-    return places
+        exact = warp.points(centres_um(box, um_per_px)[undefined])
+        for axis in (0, 1):
+            planes[axis][undefined] = exact[:, axis]
+    return planes
 
 
 def resample_image(pyramid: Pyramid, warp: Warp | None, box: Box, um_per_px: float | Scale, fill: int = 255) -> Pixels:
@@ -99,6 +115,8 @@ def resample_image(pyramid: Pyramid, warp: Warp | None, box: Box, um_per_px: flo
     result = np.full((box.rows, box.cols, 3), fill, np.uint8)
     step = _source_step(warp, box, scale)
     level = level_for(pyramid, step)
+    if warp is None and fill == 255 and pyramid.um_per_px[level] == scale:
+        return pyramid.read(level, box)
     shrink = max(1, int(step / max(pyramid.um_per_px[level]) + 0.02))
     for tile in tiles(Size(box.rows, box.cols), max(32, _TILE_PX // shrink)):
         target = Box(box.row + tile.row, box.col + tile.col, tile.rows, tile.cols)
@@ -120,38 +138,50 @@ def _source_step(warp: Warp | None, box: Box, um_per_px: Scale) -> float:
 def _resample_tile(
     pyramid: Pyramid, warp: Warp | None, box: Box, um_per_px: Scale, level: int, shrink: int, fill: int
 ) -> Pixels:
-    places = source_places(warp, box, um_per_px)
-    defined = np.isfinite(places[..., 0])
+    planes = _source_planes(warp, box, um_per_px)
+    defined = np.isfinite(planes[0])
     if not defined.any():
         return np.full((box.rows, box.cols, 3), fill, np.uint8)
     source_scale = pyramid.um_per_px[level]
-    scale = (source_scale[0] * shrink, source_scale[1] * shrink)
-    index = np.round(um_to_index(places, scale) * _REMAP_STEPS) / _REMAP_STEPS
-    # Each axis by itself: min(axis=0) over (n, 2) takes half the time of the whole tile.
-    low = np.floor([np.nanmin(index[..., 0]), np.nanmin(index[..., 1])]).astype(int) - 1
-    high = np.ceil([np.nanmax(index[..., 0]), np.nanmax(index[..., 1])]).astype(int) + 2
     size = pyramid.levels[level]
-    most = np.array([-(-size.rows // shrink) + 1, -(-size.cols // shrink) + 1])
-    low, high = np.clip(low, -1, most), np.clip(high, -1, most)
-    rows, cols = (int(n) for n in high - low)
+    lows, lengths = [], []
+    for plane, um, side in zip(planes, source_scale, size.shape, strict=True):
+        _to_index(plane, um * shrink)
+        low = int(np.floor(plane.min() if defined.all() else np.nanmin(plane))) - 1
+        high = int(np.ceil(plane.max() if defined.all() else np.nanmax(plane))) + 2
+        most = -(-side // shrink) + 1
+        lows.append(min(max(low, -1), most))
+        lengths.append(min(max(high, -1), most) - lows[-1])
+    rows, cols = lengths
     if rows <= 0 or cols <= 0:
         return np.full((box.rows, box.cols, 3), fill, np.uint8)
     if rows * cols * shrink * shrink > _SOURCE_PX_MOST:
         raise ValueError(f"a tile of {box.shape} px would read {rows * shrink} x {cols * shrink} px of the slide")
-    block = Box(int(low[0]) * shrink, int(low[1]) * shrink, rows * shrink, cols * shrink)
+    block = Box(lows[0] * shrink, lows[1] * shrink, rows * shrink, cols * shrink)
     source = pyramid.read(level, block)
     if fill != 255:
         source = _fill_outside(source, block, size, fill)
     if shrink > 1:
         source = np.asarray(cv2.resize(source, (cols, rows), interpolation=cv2.INTER_AREA), np.uint8)
-    local = np.where(defined[..., None], index - low, -10).astype(np.float32)
+    for plane, low in zip(planes, lows, strict=True):
+        plane -= low
+        if not defined.all():
+            plane[~defined] = -10
+    row_map, col_map = (plane.astype(np.float32) for plane in planes)
     border = (fill, fill, fill, fill)
     return np.asarray(
-        cv2.remap(
-            source, local[..., 1], local[..., 0], cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT, borderValue=border
-        ),
+        cv2.remap(source, col_map, row_map, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT, borderValue=border),
         np.uint8,
     )
+
+
+def _to_index(plane: Floats, um_per_px: float) -> None:
+    """um to pixel indices, rounded to the steps of cv2; in place."""
+    plane /= um_per_px
+    plane -= 0.5
+    plane *= _REMAP_STEPS
+    np.rint(plane, out=plane)
+    plane /= _REMAP_STEPS
 
 
 def _fill_outside(source: Pixels, block: Box, size: Size, fill: int) -> Pixels:

@@ -51,28 +51,54 @@ def photograph(viewer: napari.Viewer) -> bytes:
     return bytes(data)
 
 
-def slice_within(layer: Image, context: Callable[[], AbstractContextManager[object]]) -> None:
-    """Let napari slice a layer within a context of ours, and ask the coarsest level each time instead of keeping it."""
-    layer._slicing_state.dask_optimized_slicing = context
+def slice_by_screen(
+    layer: Image, context: Callable[[], AbstractContextManager[object]], ratio: Callable[[], float]
+) -> None:
+    """Let napari slice a layer of levels within a context of ours, and only while it is visible.
+
+    Parameters
+    ----------
+    layer
+        A multiscale picture.
+    context
+        Entered around each slicing.
+    ratio
+        Pixels of the screen for one logical pixel: napari counts logical ones, and shows soft pictures on fine screens.
+
+    Notes
+    -----
+    napari works out for every layer at every draw which box of which level is wanted, also for those that are hidden
+    (2 ms each); here that is done when they are shown. The coarsest level is asked each time instead of being kept.
+    """
+    found, update = ref(layer), type(layer)._update_draw
+    waiting: list[tuple[object, ...]] = []
+
+    def update_draw(scale_factor: float, corner_pixels_displayed: object, shape_threshold: tuple[float, ...]) -> None:
+        here = found()
+        if here is None:
+            return
+        threshold = tuple(side * ratio() for side in shape_threshold)
+        waiting[:] = [(scale_factor, corner_pixels_displayed, threshold)]
+        if here.visible:
+            update(here, *waiting.pop())
+
+    @contextmanager
+    def slicing() -> Iterator[None]:
+        here = found()
+        if here is not None and waiting:
+            with here._block_refresh():
+                update(here, *waiting.pop())
+        with context():
+            yield
+
+    layer._update_draw = update_draw
+    layer._slicing_state.dask_optimized_slicing = slicing
     layer._level_materializer = None
 
 
-def choose_levels_by_screen(layer: Image, ratio: Callable[[], float]) -> None:
-    """Choose levels by the pixels of the screen: napari counts logical ones, and shows soft pictures on fine screens."""
-    found = ref(layer)
-    update = type(layer)._update_draw
-
-    def by_screen(scale_factor: float, corner_pixels_displayed: object, shape_threshold: tuple[float, ...]) -> None:
-        here = found()
-        if here is not None:
-            update(here, scale_factor, corner_pixels_displayed, tuple(side * ratio() for side in shape_threshold))
-
-    layer._update_draw = by_screen
-
-
-def screen_ratio(viewer: napari.Viewer) -> float:
-    """Pixels of the screen for one logical pixel."""
-    return float(canvas_widget(viewer).devicePixelRatioF())
+def screen_ratio(viewer: napari.Viewer) -> Callable[[], float]:
+    """Tells how many pixels of the screen make one logical pixel, on the screen where the window is now."""
+    return canvas_widget(viewer).devicePixelRatioF
 
 
 def guard_paint(layer: Labels, may_change: Callable[[np.ndarray, int], np.ndarray | bool]) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 
 import napari
 from napari.layers import Layer
+from qtpy.compat import isalive
 from qtpy.QtCore import QObject, QTimer
 
 _PAUSE_MS = 10
@@ -53,11 +54,13 @@ class LaterLayers(QObject):
 
     def close(self) -> None:
         """Add none any more."""
-        self._timer.stop()
         for layer in self._left:
             layer.events.visible.disconnect(self._shown)
         self._left.clear()
-        self.deleteLater()
+        # Where the window is gone, Qt has taken all of it along.
+        if isalive(self):
+            self._timer.stop()
+            self.deleteLater()
 
     def _next(self) -> None:
         if self._left:

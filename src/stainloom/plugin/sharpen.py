@@ -8,14 +8,15 @@ from typing import Any
 import napari
 from napari.layers import Image, Layer
 from napari.utils.notifications import show_error
+from qtpy.compat import isalive
 from qtpy.QtCore import QObject, QTimer, Signal
 
 from stainloom.geometry import Box
-from stainloom.plugin._napari import choose_levels_by_screen, screen_ratio, slice_within
+from stainloom.plugin._napari import screen_ratio, slice_by_screen
 from stainloom.plugin.behind import Asker, Wanted
 from stainloom.plugin.pyramid import TILE_PX, Renderer, TiledLevel
 
-_PAUSE_S = 0.15
+_PAUSE_S = 0.25
 _AHEAD_MS = 150
 _AHEAD_TILES = 96
 
@@ -32,8 +33,8 @@ class Sharpener(QObject):
 
     Notes
     -----
-    A layer is drawn anew when all tiles that it waits for are there, or every 0.15 s while some come: each drawing copies
-    and uploads the whole view.
+    A layer is drawn anew when all tiles that it waits for are there; where that takes longer than 0.25 s also in between,
+    ever more rarely, since each drawing takes the window 20 ms.
     """
 
     _arrived = Signal(object)
@@ -42,8 +43,9 @@ class Sharpener(QObject):
     def __init__(self, viewer: napari.Viewer, renderer: Renderer) -> None:
         super().__init__()
         self._viewer, self._renderer = viewer, renderer
+        self._ratio = screen_ratio(viewer)
         self._fresh: set[Asker] = set()
-        self._drawn = 0.0
+        self._drawn, self._pause = 0.0, _PAUSE_S
         self._said = False
         self._draw = self._timer(self._draw_fresh)
         self._idle = self._timer(self._render_ahead)
@@ -72,21 +74,23 @@ class Sharpener(QObject):
         self._viewer.layers.events.inserted.disconnect(self._inserted)
         self._viewer.scene.camera.events.disconnect(self._moved)
         self._renderer.behind.arrived = self._renderer.behind.failed = None
-        self._draw.stop()
-        self._idle.stop()
         self._fresh.clear()
-        self.deleteLater()
+        # Where the window is gone, Qt has taken all of it along.
+        if isalive(self):
+            self._draw.stop()
+            self._idle.stop()
+            self.deleteLater()
 
     def _inserted(self, event: Any) -> None:
         self._take(event.value)
 
     def _take(self, layer: Layer) -> None:
         if tiled(layer, self._renderer):
-            slice_within(layer, self._renderer.for_screen)
-            choose_levels_by_screen(layer, lambda: screen_ratio(self._viewer))
+            slice_by_screen(layer, self._renderer.for_screen, self._ratio)
             self._idle.start(_AHEAD_MS)
 
     def _moved(self, *_: Any) -> None:
+        self._drawn, self._pause = time.monotonic(), _PAUSE_S
         self._idle.start(_AHEAD_MS)
 
     def _note(self, asker: Asker) -> None:
@@ -94,7 +98,7 @@ class Sharpener(QObject):
         if self._renderer.behind.idle:
             self._draw.start(0)
         elif not self._draw.isActive():
-            self._draw.start(max(0, int(1000 * (self._drawn + _PAUSE_S - time.monotonic()))))
+            self._draw.start(max(0, int(1000 * (self._drawn + self._pause - time.monotonic()))))
 
     def _draw_fresh(self) -> None:
         fresh, self._fresh = self._fresh, set()
@@ -102,6 +106,7 @@ class Sharpener(QObject):
             if layer.visible and layer.data[0].on_screen.asker in fresh:
                 layer.refresh(extent=False, thumbnail=False, highlight=False)
         self._drawn = time.monotonic()
+        self._pause = _PAUSE_S if self._renderer.behind.idle else 2 * self._pause
         self._idle.start(_AHEAD_MS)
 
     def _tiled(self) -> list[Image]:
