@@ -1,5 +1,5 @@
 # Two commands matter: `make demo` and `make test`. Each does its own set-up.
-.PHONY: demo test setup lock
+.PHONY: demo test shots setup lock
 FULL ?=
 
 demo: setup
@@ -7,6 +7,10 @@ demo: setup
 
 test: setup
 	.venv/bin/python .ci/test.py
+
+# Photographs of every dock and view into build/shots, with an index page.
+shots: setup
+	xvfb-run -a -s "-screen 0 1920x1080x24" .venv/bin/python benchmarks/shots.py build/shots
 
 setup:
 	@bash .ci/setup

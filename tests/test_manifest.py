@@ -88,5 +88,13 @@ def test_every_command_of_the_manifest_exists():
     for command in contributions.commands:
         module, name = str(command.python_name).split(":")
         assert callable(getattr(importlib.import_module(module), name))
-    used = [offer.command for offer in (*contributions.readers, *contributions.sample_data)]
+    offers = (*contributions.readers, *contributions.sample_data, *contributions.widgets)
+    used = [offer.command for offer in offers]
     assert set(used) == {command.id for command in contributions.commands}
+
+
+def test_every_dock_can_be_opened_alone():
+    from stainloom.plugin.docks import DOCKS
+
+    widgets = PluginManifest.from_file(ROOT / "napari.yaml").contributions.widgets
+    assert [offer.display_name for offer in widgets] == ["All docks", *(entry.name for entry in DOCKS)]

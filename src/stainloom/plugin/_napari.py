@@ -27,6 +27,11 @@ def main_window(viewer: napari.Viewer) -> QMainWindow:
     return viewer.window._qt_window
 
 
+def real_viewer(viewer: Any) -> napari.Viewer:
+    """The viewer itself: what napari hands to a plugin shows its public part only."""
+    return getattr(viewer, "__wrapped__", viewer)
+
+
 def canvas_widget(viewer: napari.Viewer) -> QWidget:
     """The Qt widget that the slides are drawn on: parent of the legend."""
     return viewer.window._qt_viewer.canvas.native

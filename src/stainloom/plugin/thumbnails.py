@@ -63,6 +63,11 @@ class Thumbnails(QObject):
             self._next()
         return None
 
+    @property
+    def busy(self) -> bool:
+        """Whether a picture is still being made."""
+        return self._busy or bool(self._wanted)
+
     def close(self) -> None:
         """Make no more pictures."""
         self._over = True

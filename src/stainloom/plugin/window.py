@@ -1,8 +1,8 @@
-"""All docks as tabs at the right of one viewer; closing the window while a job runs asks once."""
+"""The docks as tabs at the right of one viewer, all or some; closing the window while a job runs asks once."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import napari
 from qtpy.QtCore import QEvent, QObject
@@ -26,6 +26,8 @@ class Docks(QObject):
     ----------
     workspace
         What is open.
+    names
+        The docks to open now; the others come when they are asked for.
     ask
         Asks what becomes of the running job when the window closes; its title goes in, `stop`, `leave` or `stay` comes out.
     ask_unsaved
@@ -35,6 +37,8 @@ class Docks(QObject):
     def __init__(
         self,
         workspace: Workspace,
+        names: Sequence[str] = tuple(entry.name for entry in DOCKS),
+        *,
         ask: Callable[[str], str] | None = None,
         ask_unsaved: Callable[[str], str] | None = None,
     ) -> None:
@@ -45,23 +49,36 @@ class Docks(QObject):
         self._ask_unsaved = ask_unsaved or self._ask_user_unsaved
         self.docks: dict[str, Dock] = {}
         self.desk = Desk(workspace)
-        self._frames: dict[str, QDockWidget] = {}
-        window = workspace.viewer.window
-        for entry in DOCKS:
-            dock = entry.make(workspace)
-            frame = window.add_dock_widget(dock, name=entry.name, area="right", tabify=bool(self._frames))
-            self.docks[entry.name], self._frames[entry.name] = dock, frame
-        # Tabs do not inherit the width of the first dock.
-        next(iter(self.docks.values())).setMinimumWidth(WIDTH_PX)
         workspace.dock_wanted.connect(self.show)
         main_window(workspace.viewer).installEventFilter(self)
-        self.show(DOCKS[0].name)
+        for name in names:
+            self._open(name)
+        if names:
+            self.show(names[0])
 
     def show(self, name: str) -> None:
-        """Bring a dock to the front; a name that no dock has does nothing."""
-        if name in self._frames:
-            self._frames[name].show()
-            self._frames[name].raise_()
+        """Bring a dock to the front, opened where it is not; a name that no dock has does nothing."""
+        if name not in {entry.name for entry in DOCKS}:
+            return
+        if name not in self.docks:
+            self._open(name)
+        frame = frame_of(self.docks[name])
+        if frame is not None:
+            frame.show()
+            frame.raise_()
+
+    def make(self, name: str) -> Dock:
+        """A dock that somebody else puts into the window; `KeyError` where none has this name."""
+        entry = {entry.name: entry for entry in DOCKS}[name]
+        dock = entry.make(self.workspace)
+        # Tabs do not inherit the width of the first dock.
+        dock.setMinimumWidth(WIDTH_PX)
+        self.docks[name] = dock
+        return dock
+
+    def _open(self, name: str) -> None:
+        beside = any(frame_of(dock) is not None for dock in self.docks.values())
+        self.workspace.viewer.window.add_dock_widget(self.make(name), name=name, area="right", tabify=beside)
 
     def eventFilter(self, watched: QObject, event: QEvent) -> bool:
         """Ask once when the window closes while a job runs."""
@@ -106,6 +123,19 @@ class Docks(QObject):
         box.setDefaultButton(stay)
         box.exec()
         return {stop: STOP, leave: LEAVE}.get(box.clickedButton(), STAY)
+
+
+def frame_of(dock: Dock) -> QDockWidget | None:
+    """What holds a dock in its window; None where it is in none."""
+    widget = dock.parentWidget()
+    while widget is not None and not isinstance(widget, QDockWidget):
+        widget = widget.parentWidget()
+    return widget
+
+
+def docks_in(viewer: napari.Viewer) -> Docks | None:
+    """The docks that a viewer's window has, or None."""
+    return main_window(viewer).findChild(Docks)
 
 
 def open_workspace(viewer: napari.Viewer) -> Docks:
