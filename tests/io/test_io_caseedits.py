@@ -92,3 +92,13 @@ def test_what_may_not_take_the_place_of_a_slide(tiny_case: Path, tmp_path: Path)
     with pytest.raises(SlideError):
         jobs.replace_slide(tiny_case, "S01", "VG", tmp_path / "text.tif")
     assert jobs.survey(tiny_case).case("S01").aligned
+
+
+def test_both_by_command_line(tiny_case: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    from stainloom.cli import main
+
+    assert main(["case", "replace", str(tiny_case), "S01", "VG", str(scan(tmp_path / "new.tif"))]) == 0
+    assert "VG of S01 is now new.tif, and not aligned yet" in capsys.readouterr().out
+    assert main(["case", "remove", str(tiny_case), "S01"]) == 0
+    assert "S01 is out of the study" in capsys.readouterr().out
+    assert main(["case", "remove", str(tiny_case), "S01"]) == 1
