@@ -75,7 +75,7 @@ class Workspace(QObject):
         """Show another case; the one before is closed when the new one is open."""
         assert self.state is not None
         view = jobs.open_view(self.state.path, name)
-        self.close_case()
+        self._clear()
         self.session = Session.open(self.viewer, view)
         self.case_changed.emit()
 
@@ -83,12 +83,17 @@ class Workspace(QObject):
         """Show none."""
         if self.session is None:
             return
+        self._clear()
+        self.case_changed.emit()
+
+    def _clear(self) -> None:
+        if self.session is None:
+            return
         session, self.session = self.session, None
         layers = [layer for layer in session.layers if layer in self.viewer.layers]
         session.close()
         for layer in layers:
             self.viewer.layers.remove(layer)
-        self.case_changed.emit()
 
     def step(self, by: int) -> None:
         """Show the next case (1) or the one before (-1); at the ends it stays."""
