@@ -198,7 +198,6 @@ class AlignPanel(Panel):
         starts[GLASS] = np.eye(2, 3)
         if warp is not None and not stain.usable:
             starts[LAST] = warp.affine
-        self.said.emit("check", f"{name} is being turned by hand; nothing is kept until you say so.")
         session = self.workspace.session
         self.hand = Hand(session, name, Laying(next(iter(starts.values())), centre))
         self.hand.removed.connect(self._lose_layer)
@@ -260,8 +259,10 @@ class AlignPanel(Panel):
         page.deleteLater()
         self._list.show()
         self.alone_wanted.emit(False)
-        if show is not None and self.workspace.session is not None:
-            self.workspace.session.show_stain(show)
+        session = self.workspace.session
+        if show is not None and session is not None:
+            session.show_stain(show)
+            session.viewer.layers.selection.active = session.layers.stains.get(show)
         self.look()
 
     def _follow_case(self) -> None:

@@ -465,6 +465,7 @@ class JobDock(Dock):
         self.messages.say(kind, text)
 
     def _leave_alone(self, alone: bool) -> None:
+        self.messages.clear()
         for part in (self.form, self.reset, self.controls):
             part.setVisible(not alone)
         self.scope.setVisible(self.spec.by_case and not alone)

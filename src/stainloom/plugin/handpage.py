@@ -179,9 +179,12 @@ class HandPage(QWidget):
         """Show where it lies now."""
         hand = self.hand
         reference = hand.session.view.reference.name
-        self.banner.setText(f"Turning {hand.stain} by hand, see-through over {reference}. Nothing is kept yet.")
-        if not hand.active:
-            self.banner.setText(f"Another layer is selected: mouse and keys do not move {hand.stain} now.")
+        now = (
+            f", see-through over {reference}. Nothing is kept yet."
+            if hand.active
+            else ". Another layer is selected: mouse and keys do not move it now."
+        )
+        self.banner.setText(f"Turning {hand.stain} by hand{now}")
         self.go_on.setVisible(not hand.active)
         self._showing = True
         self.turn.setValue(hand.laying.degrees)
