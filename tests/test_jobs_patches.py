@@ -28,7 +28,7 @@ def _paint(study: Path, case: str) -> None:
         store = open_store(folder, folder.case(case))
         box = Box(100, 100, 20, 20)
         before = store.read(box)
-        store.paint(box, before, 7 - before.clip(1, 6))
+        store.paint(box, before, 7 - before.clip(1, 6), what="a square", class_id=0)
         store.close()
 
 

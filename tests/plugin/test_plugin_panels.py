@@ -8,7 +8,7 @@ from pathlib import Path
 
 from stainloom.io.trainings import Training
 from stainloom.jobs.patchsets import PatchSetState
-from stainloom.jobs.trained import Interrupted, RunState, TestFigures
+from stainloom.jobs.trained import HeldOut, Interrupted, RunState
 from stainloom.model.settings import TrainSettings
 from stainloom.plugin.patches import set_lines, told_lines
 from stainloom.plugin.training import (
@@ -28,7 +28,7 @@ FIGURES = {
     "left_out": {"off the tissue": 1, "smaller than a window": 1200}, "missing": {"VG": 7}, "cases": 3,
 }  # fmt: skip
 SET = PatchSetState("abcdef0123456789", Path("/s/patchsets/abcdef0123456789"), NOON, 300, 1500, 4_000_000, ("HE", "VG"), ("MEMA",), {"train": 200, "test": 100}, {"train": ("P01",), "test": ("P02",)})  # fmt: skip
-TEST = TestFigures(90, 2, 0.5, 0.45, (0.4, 0.6), 0.2)
+TEST = HeldOut(90, 2, 0.5, 0.45, (0.4, 0.6), 0.2)
 RUN = RunState("20261123-120000-abcdef", NOON, ("HE", "VG"), ("MEMA", "MF"), "set", "learned", TEST, ({"epoch": 1.0, "passes": 2000.0},), 1, seconds=100)  # fmt: skip
 
 

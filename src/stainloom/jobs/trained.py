@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class TestFigures:
+class HeldOut:
     """How good a run is on patients that it never saw.
 
     Attributes
@@ -41,7 +41,7 @@ class TestFigures:
     chance: float | None = None
 
     @classmethod
-    def of(cls, figures: Mapping[str, Any]) -> TestFigures:
+    def of(cls, figures: Mapping[str, Any]) -> HeldOut:
         """From the figures of a run; `KeyError`, `TypeError` or `ValueError` where they are none."""
         interval, chance = figures.get("accuracy_interval"), figures.get("chance")
         return cls(
@@ -92,7 +92,7 @@ class RunState:
     classes: tuple[str, ...] = ()
     patchset: str = ""
     outcome: str = ""
-    test: TestFigures | None = None
+    test: HeldOut | None = None
     history: tuple[Mapping[str, float], ...] = ()
     best_epoch: int = 0
     control: str = "none"
@@ -165,7 +165,7 @@ def _run(folder: StudyFolder, id: str) -> RunState:
             tuple(lesion.short for lesion in run.classes),
             run.patchset,
             run.outcome,
-            TestFigures.of(run.figures["test"]) if run.figures.get("test") else None,
+            HeldOut.of(run.figures["test"]) if run.figures.get("test") else None,
             run.history,
             int(run.figures.get("best_epoch") or 0),
             str(run.settings.get("control", "none")),

@@ -26,7 +26,6 @@ from stainloom.jobs.looks import StainLook
 from stainloom.jobs.survey import CaseState, StainState
 from stainloom.plugin.dock import Panel, words
 from stainloom.plugin.glance import Glance
-from stainloom.plugin.overlay import SIGNS
 from stainloom.plugin.workspace import Workspace
 from stainloom.wording import many
 
@@ -35,7 +34,7 @@ _GAP_PX = 4
 _TEXT_PX = 16
 _CELL = QSize(2 * _PICTURE_PX + 3 * _GAP_PX, _PICTURE_PX + 2 * _TEXT_PX + 2 * _GAP_PX)
 _LIST_PX = 2 * (_PICTURE_PX + 2 * _TEXT_PX + 2 * _GAP_PX) + 8
-_ODD_SIGN, _ODD_COLOUR = "!", SIGNS["check"][1]
+_ODD_SIGN = "!"
 
 
 class ColourPanel(Panel):
@@ -256,7 +255,9 @@ class _Pair(QStyledItemDelegate):
         painter.setPen(ink)
         painter.drawText(line, int(Qt.AlignmentFlag.AlignVCenter), self._cases.case(index).name)
         if remark := self._cases.remark(index):
-            painter.setPen(QColor(_ODD_COLOUR))
+            bold = painter.font()
+            bold.setBold(True)
+            painter.setFont(bold)
             text = painter.fontMetrics().elidedText(f"{_ODD_SIGN} {remark}", Qt.TextElideMode.ElideRight, line.width())
             painter.drawText(line.translated(0, _TEXT_PX), int(Qt.AlignmentFlag.AlignVCenter), text)
         painter.restore()

@@ -20,7 +20,7 @@ from qtpy.QtWidgets import (
 from stainloom.io.trainings import Training
 from stainloom.jobs import settings_of, stop_training, trained
 from stainloom.jobs.patchsets import PatchSetState
-from stainloom.jobs.trained import Interrupted, RunState, TestFigures, Trained
+from stainloom.jobs.trained import HeldOut, Interrupted, RunState, Trained
 from stainloom.plugin.charts import CurveChart, Estimate, EstimateChart, epoch_curves
 from stainloom.plugin.dock import Panel, time_left, words
 from stainloom.plugin.form import options
@@ -415,7 +415,7 @@ def run_lines(run: RunState) -> list[str]:
     return lines
 
 
-def test_said(test: TestFigures) -> str:
+def test_said(test: HeldOut) -> str:
     """How good a run is on its test patients, in words."""
     said = (
         f"Test: {many(test.windows, 'window')} of {many(test.patients, 'patient')}; {100 * test.accuracy:.1f} % right, "
