@@ -119,7 +119,7 @@ def test_a_view_is_predicted_by_one_warm_process_and_appears_in_place(docks, stu
     assert dock.controls.cancel.isEnabled()
     assert not dock.view.isEnabled()
     ended(dock, qtbot)
-    assert said(dock).endswith("This view is predicted.")
+    qtbot.waitUntil(lambda: "This view is predicted." in said(dock), timeout=5000)
     qtbot.waitUntil(lambda: session.overlay.shown == CLASSES, timeout=20_000)
     assert workspace.session is session
     assert (camera.center, camera.zoom) == before[:2]
@@ -164,7 +164,7 @@ def test_cancel_and_a_death_from_outside_leave_the_window_and_the_maps_as_they_w
         pass
     dock.controls.cancel.click()
     ended(dock, qtbot, 10_000)
-    assert "Cancelled" in said(dock)
+    qtbot.waitUntil(lambda: "Cancelled" in said(dock), timeout=5000)
     assert jobs.maps_of(study, "S01") == ()
     assert dock.view.isEnabled()
 
@@ -177,7 +177,7 @@ def test_cancel_and_a_death_from_outside_leave_the_window_and_the_maps_as_they_w
     assert workspace.warm._child is not child
     workspace.warm._child.kill()
     ended(dock, qtbot, 10_000)
-    assert "ended from outside" in said(dock)
+    qtbot.waitUntil(lambda: "ended from outside" in said(dock), timeout=5000)
     assert jobs.maps_of(study, "S01") == ()
 
 
