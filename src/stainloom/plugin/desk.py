@@ -26,6 +26,7 @@ class Desk(QObject):
     def __init__(self, workspace: Workspace) -> None:
         super().__init__(workspace)
         self.workspace = workspace
+        self._left = False
         viewer = workspace.viewer
         self.strip, self.status, self.captions = StainStrip(workspace), StatusLine(workspace), Captions(workspace)
         around_canvas(viewer, self.strip, self.status)
@@ -58,7 +59,10 @@ class Desk(QObject):
             painter.carried_changed.connect(session.looking.glass.paint_changed)
 
     def leave(self) -> None:
-        """The window closes: keep how it was looked at, and give napari its own back."""
+        """The window closes: keep how it was looked at, and give napari its own back. A second time does nothing."""
+        if self._left:
+            return
+        self._left = True
         self.workspace.memory.keep()
         show_status_bar(self.workspace.viewer)
         self.keys.close()

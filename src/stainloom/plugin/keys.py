@@ -179,14 +179,19 @@ class KeysEverywhere(QObject):
     def close(self) -> None:
         """Listen no longer."""
         QApplication.instance().focusChanged.disconnect(self._focus)
-        self._focus(None, None)
+        self._unwatch()
         self._window.removeEventFilter(self)
+        # Qt keeps this object as long as the window, and it must not keep the window.
+        del self._window, self._canvas
 
-    def _focus(self, _: QWidget | None, now: QWidget | None) -> None:
+    def _unwatch(self) -> None:
         if self._watched is not None:
             self._watched.removeEventFilter(self)
             self._watched.destroyed.disconnect(self._forget)
             self._watched = None
+
+    def _focus(self, _: QWidget | None, now: QWidget | None) -> None:
+        self._unwatch()
         inside = now is not None and now.window() is self._window and now is not self._window
         if inside and not (self._canvas is now or self._canvas.isAncestorOf(now)):
             self._watched = now
