@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 from qtpy.QtCore import QPoint, Qt
 from qtpy.QtTest import QTest
+from qtpy.QtWidgets import QLabel
 
 from stainloom.io.casefile import StudyFolder
 from stainloom.plugin import start
@@ -71,6 +72,13 @@ def run(docks, name, qtbot, watchdog) -> None:
     with watchdog.step(name):
         click(dock.controls.run, qtbot)
         rest(docks, qtbot)
+    assert dock.messages.findChildren(QLabel), f"{name} said nothing"
+
+
+def said(dock) -> str:
+    """What a dock says went wrong."""
+    signs = ("\N{MULTIPLICATION SIGN}", "!")
+    return "\n".join(label.text() for label in dock.messages.findChildren(QLabel) if label.text().startswith(signs))
 
 
 def stroke(docks, places_um, qtbot) -> None:
@@ -186,6 +194,7 @@ def test_the_road_by_hand_and_by_command_gives_the_same(docks, scans, qtbot, wat
     with watchdog.step("Review"):
         click(review.case, qtbot)
         rest(docks, qtbot)
+        assert said(review) == ""
         qtbot.waitUntil(lambda: workspace.session.maps is not None, timeout=LIMIT_MS)
         qtbot.waitUntil(lambda: workspace.session.overlay.shown is not None, timeout=LIMIT_MS)
     found = workspace.session.readout((560.0, 500.0))
