@@ -83,7 +83,7 @@ def test_layers_are_named_for_people_and_only_the_reference_is_shown(renderer):
     viewer, layers = opened(small_case(), renderer)
     assert [layer.name for layer in viewer.layers] == [
         *NAMES,
-        "Checkerboard of aligned stains",
+        "Checkerboard",
         "Lesions",
     ]
     assert layers.shown(viewer) == Shown(stains=("HE",), lesions=True)

@@ -212,6 +212,11 @@ def one_redraw(viewer: napari.Viewer) -> Iterator[None]:
         canvas._update_scenegraph()
 
 
+def fold_controls(viewer: napari.Viewer) -> None:
+    """Leave napari's controls of a layer out of sight, so that the slide has their room; its Window menu brings them back."""
+    viewer.window._qt_viewer.dockLayerControls.hide()
+
+
 def around_canvas(viewer: napari.Viewer, above: QWidget, below: QWidget) -> None:
     """Put one widget above the canvas and one below it, as wide as the canvas."""
     rows = canvas_widget(viewer).parentWidget().layout()

@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from qtpy.QtCore import QObject
 
-from stainloom.plugin._napari import around_canvas, canvas_widget, hide_status_bar, main_window, show_status_bar
+from stainloom.plugin._napari import (
+    around_canvas,
+    canvas_widget,
+    fold_controls,
+    hide_status_bar,
+    main_window,
+    show_status_bar,
+)
 from stainloom.plugin.captions import Captions
 from stainloom.plugin.keys import KeysEverywhere, listed
 from stainloom.plugin.keyspanel import KeysPanel
@@ -30,6 +37,7 @@ class Desk(QObject):
         viewer = workspace.viewer
         self.strip, self.status, self.captions = StainStrip(workspace), StatusLine(workspace), Captions(workspace)
         around_canvas(viewer, self.strip, self.status)
+        fold_controls(viewer)
         hide_status_bar(viewer)
         self.keys = KeysEverywhere(main_window(viewer), canvas_widget(viewer))
         self.overview = Overview(workspace)

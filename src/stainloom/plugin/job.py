@@ -187,7 +187,7 @@ class Job(QObject):
 
     def abandon(self) -> None:
         """End it at once, and tell nobody: for a job that only looks, when its window goes."""
-        self._detached = True
+        self._detached = self._cancelling = True
         self.kill()
 
     def wait(self, milliseconds: int) -> bool:

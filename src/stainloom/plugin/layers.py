@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from napari.components import ViewerModel
 
 LESIONS = "Lesions"
-CHECKERBOARD = "Checkerboard of aligned stains"
+CHECKERBOARD = "Checkerboard"
 UNITS = ("um", "um")
 _MARK = "stainloom"
 _tokens = count(1)

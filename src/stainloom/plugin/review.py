@@ -189,7 +189,8 @@ class ReviewDock(Dock):
         self.first.setText(f"Go to {self._remedy}")
         self.state.setText(missing or state_words(workspace))
         busy = self.controls.job is not None
-        ready = not (missing or busy or run_problem(workspace))
+        # Until the runs were looked at anew, nobody knows which one is meant.
+        ready = bool(workspace.predicted.run) and not (missing or busy or run_problem(workspace))
         self.controls.setVisible(busy)
         cases = 0 if workspace.state is None else len([case for case in workspace.state.cases if not case.problem])
         self.view.setText("This view")

@@ -287,7 +287,7 @@ class Workspace(QObject):
         self._aside.add(job)
         job.ended.connect(lambda _: self._aside.discard(job))
         job.ended.connect(ended)
-        job.start()
+        self._start(job)
         return job
 
     def stop_looking(self) -> None:
