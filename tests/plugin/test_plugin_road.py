@@ -23,7 +23,8 @@ from stainloom.plugin._napari import canvas_widget, um_at
 pytestmark = [pytest.mark.screen, pytest.mark.timeout(1500)]
 
 TRAINING = {
-    "features": 32, "epoch_samples": 64, "most_epochs": 2, "learn_epochs": 2, "threads": 1, "batch": 16, "seed": 3,
+    "features": 64, "epoch_samples": 256, "most_epochs": 10, "learn_epochs": 10, "threads": 1, "batch": 16, "seed": 3,
+    "warmup_steps": 10,
 }  # fmt: skip
 LIMIT_MS = 240_000
 

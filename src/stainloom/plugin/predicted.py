@@ -61,6 +61,12 @@ class Predicted(QObject):
         return tuple(run for run in self._found.runs if run.learned or run.problem)
 
     @property
+    def looked(self) -> bool:
+        """Whether all runs that the study has now were looked at."""
+        state = self._workspace.state
+        return state is not None and {run.id for run in self._found.runs} >= set(state.runs)
+
+    @property
     def with_maps(self) -> tuple[str, ...]:
         """Ids of runs that predicted something for the case that is shown; the run itself may be gone."""
         return self._found.with_maps

@@ -27,7 +27,7 @@ def what_is_missing(workspace: Any) -> tuple[str, str]:
         return "Train a network first: there is no run yet.", "Train"
     if not predicted.run:
         # The runs are read beside the window; until then none is known.
-        return ("No run of this study learned anything yet.", "Train") if predicted.runs else ("", "")
+        return ("No run of this study learned anything yet.", "Train") if predicted.looked else ("", "")
     return "", ""
 
 
