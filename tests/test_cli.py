@@ -47,7 +47,7 @@ def test_without_a_job_it_helps(capsys: pytest.CaptureFixture[str]) -> None:
 def test_every_job_of_the_issue_is_there(capsys: pytest.CaptureFixture[str]) -> None:
     for words in (
         ["demo"], ["simulate"], ["study", "new"], ["study", "show"], ["study", "pack"], ["study", "relocate"],
-        ["case", "add"], ["register"], ["transfer"], ["normalize"], ["export"], ["train"], ["predict"], ["report"],
+        ["case", "add"], ["case", "leave-out"], ["case", "lay"], ["register"], ["transfer"], ["normalize"], ["export"], ["train"], ["predict"], ["report"],
         ["annotations", "import"], ["annotations", "export"], ["view"],
     ):  # fmt: skip
         with pytest.raises(SystemExit) as left:

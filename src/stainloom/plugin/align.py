@@ -66,6 +66,8 @@ class AlignPanel(Panel):
         case = self.workspace.case
         if list(self.rows) != ([] if case is None else [stain.name for stain in case.stains]):
             self._make_rows()
+        if self.page is not None:
+            self.page.may_refine(not self._busy)
         if case is None or self.page is not None:
             return
         for stain in case.stains:
@@ -185,6 +187,8 @@ class AlignPanel(Panel):
         def begin(found: Any) -> None:
             if self.workspace.session is session and self.page is None:
                 self._begin(name, stain, *found)
+            else:
+                self.said.emit("check", f"{name} is not turned by hand: its case was opened anew meanwhile.")
 
         self._quickly(prepare, begin)
 

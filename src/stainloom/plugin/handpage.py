@@ -193,6 +193,11 @@ class HandPage(QWidget):
         self.undo.setEnabled(hand.laying.undoable)
         self.reset.setEnabled(hand.laying.changed)
 
+    def may_refine(self, may: bool) -> None:
+        """Refining waits until the job that runs from this dock has ended."""
+        self.ends["refine"].setEnabled(may)
+        self.ends["refine"].setText("Refine from here" if may else "Refine from here (when the job has ended)")
+
     def _turn_to(self, degrees: float) -> None:
         if not self._showing:
             self.hand.laying.turn_to(degrees)
