@@ -14,6 +14,7 @@ from stainloom.plugin.workspace import Workspace
 
 _FONT_PX = 13
 _CROSS_PX = 9
+_EDGE_PX, _PAD_PX = 4, 7
 
 
 class Captions(QWidget):
@@ -96,20 +97,22 @@ class Captions(QWidget):
 
     def _caption(self, painter: QPainter, place: QRectF, name: str, sign: str, said: str) -> None:
         metrics = QFontMetricsF(self._font)
-        parts = ((name, "#FFFFFF"), (f"{sign} {said}", _color(sign)))
-        width = min(sum(metrics.horizontalAdvance(text) for text, _ in parts) + 26, place.width() - 8)
-        box = QRectF(place.left() + 4, place.top() + 4, width, metrics.height() + 6)
+        room = place.width() - 2 * _EDGE_PX - 2 * _PAD_PX
+        room -= metrics.horizontalAdvance(sign) + _PAD_PX
+        name = metrics.elidedText(name, Qt.TextElideMode.ElideMiddle, room)
+        word = said if metrics.horizontalAdvance(name + said) + _PAD_PX <= room else ""
+        color = QColor(_color(sign))
+        parts = [(sign, color), (name, QColor("#FFFFFF")), *([(word, color)] if word else [])]
+        width = sum(metrics.horizontalAdvance(text) + _PAD_PX for text, _ in parts) + _PAD_PX
+        box = QRectF(place.left() + _EDGE_PX, place.top() + _EDGE_PX, width, metrics.height() + 6)
         painter.setPen(Qt.PenStyle.NoPen)
         painter.setBrush(QColor(20, 22, 26, 215))
         painter.drawRoundedRect(box, 4, 4)
-        left = box.left() + 7
-        for text, color in parts:
-            painter.setPen(QColor(color))
-            fits = metrics.elidedText(text, Qt.TextElideMode.ElideRight, box.right() - left - 4)
-            painter.drawText(
-                QRectF(left, box.top(), box.right() - left, box.height()), Qt.AlignmentFlag.AlignVCenter, fits
-            )
-            left += metrics.horizontalAdvance(text) + 10
+        left = box.left() + _PAD_PX
+        for text, ink in parts:
+            painter.setPen(ink)
+            painter.drawText(QRectF(left, box.top(), box.width(), box.height()), Qt.AlignmentFlag.AlignVCenter, text)
+            left += metrics.horizontalAdvance(text) + _PAD_PX
 
     def _draw_cross(self, painter: QPainter, at: QPointF) -> None:
         for color, width in (("#000000", 3.0), ("#FFFFFF", 1.2)):

@@ -442,13 +442,13 @@ class Looking:
         alone = self.mode == SINGLE and not self.overlay and self.stain == self.reference
         target = self.flicker.other if alone else self.reference
         if target in self.layers.stains and self.stain_view(target).usable:
-            with self._changing(settle=False):
+            with self._flickering():
                 self.flicker.on(self.layers.stains[target])
 
     def flicker_off(self) -> None:
         """Back to what was shown."""
         if self.flicker.held:
-            with self._changing(settle=False):
+            with self._flickering():
                 self.flicker.off()
 
     # What others do to the viewer
@@ -459,13 +459,22 @@ class Looking:
             self.viewer.status = text
 
     @contextmanager
-    def _changing(self, settle: bool = True) -> Iterator[None]:
+    def _changing(self) -> Iterator[None]:
         was, self._busy = self._busy, True
         try:
             with one_redraw(self.viewer):
-                if settle:
-                    self.flicker.end()
+                self.flicker.end()
                 yield
+        finally:
+            self._busy = was
+        self.changed.emit()
+
+    @contextmanager
+    def _flickering(self) -> Iterator[None]:
+        # Without `one_redraw`: a change of opacity needs no new scene.
+        was, self._busy = self._busy, True
+        try:
+            yield
         finally:
             self._busy = was
         self.changed.emit()

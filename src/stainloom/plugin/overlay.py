@@ -279,7 +279,9 @@ def _notes(view: CaseView, maps: MapsView | None, shown: Shown, colours: Look) -
     said = colours_said(view, shown, colours)
     notes = [said] if said else []
     if shown.scanned:
-        notes.append(f"{shown.scanned} as it lies on its own glass. Paint on {view.reference.name}: H goes back to it")
+        notes.append(
+            f"{shown.scanned} as it lies on its own glass. Paint is laid on {view.reference.name}: H goes back"
+        )
     for stain in view.stains:
         doubted = not stain.trusted or (stain.verdict == "reference" and stain.message)
         if doubted and (stain.aligned is None or _looked_at(stain, shown)):

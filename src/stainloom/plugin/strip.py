@@ -153,7 +153,7 @@ class StainStrip(QWidget):
             for control in self._controls:
                 self._flow.removeWidget(control)
             for number, stain in enumerate(session.view.stains):
-                button = StainButton(stain, stain_key(number))
+                button = StainButton(stain, stain_key(number), _name_px(len(session.view.stains)))
                 button.chosen.connect(self._choose)
                 self.stains[stain.name] = button
                 self._flow.addWidget(button)
@@ -201,12 +201,14 @@ class StainButton(QAbstractButton):
         The stain in this case.
     key
         The key that shows it, or empty.
+    most_px
+        How much room its name may take; a longer one loses its middle.
     """
 
     chosen = Signal(str, bool)
     """Its name, and whether it is to be laid over what is shown."""
 
-    def __init__(self, stain: StainView, key: str) -> None:
+    def __init__(self, stain: StainView, key: str, most_px: int) -> None:
         super().__init__()
         self.stain, self.key = stain, key
         self.shown = self.overlay = False
@@ -222,6 +224,7 @@ class StainButton(QAbstractButton):
         self._bold.setBold(True)
         self._small = QFont(self._font)
         self._small.setPixelSize(11)
+        self.name = QFontMetricsF(self._bold).elidedText(stain.name, Qt.TextElideMode.ElideMiddle, most_px)
 
     def show_as(self, *, shown: bool, overlay: bool) -> None:
         """Say whether it is on the screen."""
@@ -232,7 +235,7 @@ class StainButton(QAbstractButton):
     def sizeHint(self) -> QSize:
         """Wide enough for its key, its name and its sign."""
         width = 2 * _PAD_PX
-        width += QFontMetricsF(self._bold).horizontalAdvance(self.stain.name) + _GAP_PX
+        width += QFontMetricsF(self._bold).horizontalAdvance(self.name) + _GAP_PX
         width += QFontMetricsF(self._small).horizontalAdvance(self.key) + _GAP_PX
         width += QFontMetricsF(self._bold).horizontalAdvance("\N{CHECK MARK}") + 2
         return QSize(int(width) + 1, BUTTON_PX)
@@ -255,7 +258,7 @@ class StainButton(QAbstractButton):
         place = QRectF(self.rect()).adjusted(_PAD_PX, 0, -_PAD_PX, 0)
         for text, font, color in (
             (self.key, self._small, "#B4BAC4"),
-            (self.stain.name, self._bold if self.shown else self._font, "#FFFFFF"),
+            (self.name, self._bold if self.shown else self._font, "#FFFFFF"),
         ):
             painter.setFont(font)
             painter.setPen(QColor(color))
@@ -265,6 +268,11 @@ class StainButton(QAbstractButton):
         painter.setPen(QColor(self._color))
         painter.drawText(place, int(Qt.AlignmentFlag.AlignVCenter | Qt.AlignmentFlag.AlignRight), self.sign)
         painter.end()
+
+
+def _name_px(stains: int) -> int:
+    """How wide a name may be: twelve long ones would take half the canvas."""
+    return 140 if stains <= 6 else 84
 
 
 def _tool(text: str, tip: str) -> QToolButton:
