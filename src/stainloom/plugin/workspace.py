@@ -8,10 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import napari
+from napari.layers import Layer
 from napari.qt.threading import create_worker
 from qtpy.QtCore import QObject, QTimer, Signal
 
 from stainloom import jobs
+from stainloom.case.view import CaseView
 from stainloom.errors import StainloomError
 from stainloom.jobs.survey import CaseState, StudyState
 from stainloom.plugin._napari import remove_layers
@@ -51,6 +53,8 @@ class Workspace(QObject):
         self.thumbnails = Thumbnails(self)
         self._looking = False
         self._again = False
+        self._asked = ""
+        self._opening = False
 
     @property
     def case(self) -> CaseState | None:
@@ -75,29 +79,68 @@ class Workspace(QObject):
     def open_case(self, name: str) -> None:
         """Show another case; the one before is closed when the new one is open."""
         assert self.state is not None
-        view = jobs.open_view(self.state.path, name)
-        self.close_case()
-        self.session = Session.open(self.viewer, view)
+        self._asked = ""
+        self._put(jobs.open_view(self.state.path, name))
+
+    def _put(self, view: CaseView) -> None:
+        self.session = Session.open(self.viewer, view, spare=self._leave())
         self.case_changed.emit()
+
+    def ask_for_case(self, name: str) -> None:
+        """Show another case when its files are open, which is done off the window's thread; who asks again is served last."""
+        self._asked = name
+        if not self._opening:
+            self._open_asked()
+
+    def _open_asked(self) -> None:
+        if self.state is None or not self._asked:
+            return
+        self._opening = True
+        worker = create_worker(_read, self.state.path, self._asked, _start_thread=False)
+        worker.returned.connect(self._take_view)
+        worker.finished.connect(self._opened)
+        worker.start()
+
+    def _take_view(self, found: tuple[CaseView | None, str, StainloomError | None]) -> None:
+        view, name, error = found
+        wanted, self._asked = name == self._asked, self._asked if name != self._asked else ""
+        if view is not None and not wanted:
+            view.close()
+        elif view is not None:
+            self._put(view)
+        elif wanted and error is not None:
+            self.refused.emit(error)
+
+    def _opened(self) -> None:
+        self._opening = False
+        if self._asked:
+            QTimer.singleShot(0, self._open_asked)
 
     def close_case(self) -> None:
         """Show none."""
+        self._asked = ""
         if self.session is None:
             return
+        remove_layers(self.viewer, self._leave())
+        self.case_changed.emit()
+
+    def _leave(self) -> list[Layer]:
+        """Close the case that is shown; its layers, white now, are still in the viewer."""
+        if self.session is None:
+            return []
         session, self.session = self.session, None
         layers = list(session.layers)
         session.close()
-        remove_layers(self.viewer, layers)
-        self.case_changed.emit()
+        return layers
 
     def step(self, by: int) -> None:
-        """Show the next case (1) or the one before (-1); at the ends it stays."""
+        """Show the next case (1) or the one before (-1); at the ends it stays. Several steps in a row open the last alone."""
         if self.state is None or self.session is None:
             return
         names = [case.name for case in self.state.cases if not case.problem]
-        place = names.index(self.session.view.case.name) + by
+        place = names.index(self._asked or self.session.view.case.name) + by
         if 0 <= place < len(names):
-            self.open_case(names[place])
+            self.ask_for_case(names[place])
 
     def refresh(self) -> None:
         """Look at the study anew, off the window's thread; `state_changed` when it is done."""
@@ -153,6 +196,17 @@ class Workspace(QObject):
         if shown:
             self.session.show_stain(shown[0])
         camera.center, camera.zoom = centre, zoom
+
+
+def _read(study: Path, name: str) -> tuple[CaseView | None, str, StainloomError | None]:
+    """A case opened in a worker, or why it cannot be."""
+    try:
+        return jobs.open_view(study, name), name, None
+    except StainloomError as error:
+        return None, name, error
+    except Exception as error:
+        _log.exception("a case could not be opened")
+        return None, name, StainloomError(f"case {name} cannot be opened", found=str(error), next="check its disk")
 
 
 def _look(study: Path) -> tuple[StudyState | None, StainloomError | None]:
