@@ -25,6 +25,7 @@ import numpy as np
 
 from stainloom import jobs
 from stainloom.case.case import Case
+from stainloom.case.regions import components
 from stainloom.case.resample import resample_image
 from stainloom.case.study import PROTOCOLS
 from stainloom.case.warp import Grid, Warp
@@ -34,7 +35,7 @@ from stainloom.io.casefile import StudyFolder
 from stainloom.io.intake import read_source, take_in
 from stainloom.io.maps import MapFacts, save_maps
 from stainloom.io.tiff import write_pyramid
-from stainloom.jobs.painting import paint_whole
+from stainloom.jobs.opening import open_store
 from stainloom.progress import Progress
 from stainloom.sample.aorta import Block, simulate_block
 from stainloom.sample.settings import SimulationSettings
@@ -184,10 +185,25 @@ def make_study(study: Path, size: Size, seed: int, cases: int) -> None:
     label_um = folder.study.label_um
     raster = Size(*(round(n * UM_PER_PX / label_um) for n in size.shape))
     painted = Tissue(seed).painted(raster, label_um)
-    paint_whole(folder, first, painted, "simulated outline", "benchmark")
+    paint(folder, first, painted)
     _draw_maps(folder, first, painted, seed)
     for number in range(2, cases + 1):
         _same_slides(folder, first, f"B{number:02d}", f"P{number:02d}")
+
+
+def paint(folder: StudyFolder, case: Case, painted: np.ndarray) -> None:
+    """Paint as a hand does: a stroke a lesion, each in its own box; and leave a snapshot."""
+    with folder.hold(case.name):
+        store = open_store(folder, case, "benchmark")
+        try:
+            for region in components(painted)[1]:
+                place = region.box.within(Box(0, 0, *painted.shape))
+                before = store.read(region.box)
+                after = np.where(painted[place] == region.class_id, painted[place], before)
+                store.paint(region.box, before, after, what="simulated outline", class_id=region.class_id)
+            store.snapshot(folder.snapshot_path(case.name))
+        finally:
+            store.close()
 
 
 def _draw_maps(folder: StudyFolder, case: Case, painted: np.ndarray, seed: int) -> None:

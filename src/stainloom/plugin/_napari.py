@@ -101,6 +101,14 @@ def slice_by_screen(
     layer._level_materializer = None
 
 
+def redraw(viewer: napari.Viewer, layer: Image) -> None:
+    """Slice a layer anew and draw it, nothing else: at a refresh napari paints its list of layers too, which costs as much."""
+    visual = viewer.window._qt_viewer.canvas.layer_to_visual.get(layer)
+    if layer.visible and visual is not None:
+        layer.set_view_slice()
+        visual._on_data_change()
+
+
 def screen_ratio(viewer: napari.Viewer) -> Callable[[], float]:
     """Tells how many pixels of the screen make one logical pixel, on the screen where the window is now."""
     return canvas_widget(viewer).devicePixelRatioF

@@ -25,6 +25,7 @@ CHECKERBOARD = "Checkerboard"
 UNITS = ("um", "um")
 _MARK = "stainloom"
 _tokens = count(1)
+_SETTABLE = ("name", "metadata", "scale", "translate", "opacity", "gamma", "blending")
 
 LayerData = tuple[Any, dict[str, Any], str]
 """What napari calls a layer data tuple: data, keywords of the layer, its type."""
@@ -239,9 +240,46 @@ def _move(layer: Layer, maps: MapsView) -> None:
         layer.scale, layer.translate = where["scale"], where["translate"]
 
 
-def make_case(view: CaseView, renderer: Renderer) -> list[Layer]:
-    """All layers of a case, in none viewer yet."""
-    return [Layer.create(*data) for data in case_layer_data(view, renderer)]
+def make_case(view: CaseView, renderer: Renderer, spare: Iterable[Layer] = ()) -> list[Layer]:
+    """All layers of a case, not yet in a viewer.
+
+    Parameters
+    ----------
+    view, renderer
+        As in `case_layer_data`.
+    spare
+        Layers of the case that was shown before. Its pictures are filled anew, hidden, and stay in their viewer: napari
+        takes ten times as long to remove a layer and add one, and keeps 2 MB of each for good.
+    """
+    left = {_role(layer): layer for layer in spare if isinstance(layer, Image) and _MARK in layer.metadata}
+    made = []
+    for data, keywords, kind in case_layer_data(view, renderer):
+        mark = keywords["metadata"][_MARK]
+        layer = left.pop((mark["role"], mark["stain"]), None) if kind == "image" else None
+        if layer is None or layer.multiscale != keywords.get("multiscale", False):
+            layer = Layer.create(data, keywords, kind)
+        else:
+            _fill(layer, data, keywords)
+        made.append(layer)
+    return made
+
+
+def _role(layer: Layer) -> tuple[str, str]:
+    mark = layer.metadata[_MARK]
+    return mark["role"], mark["stain"]
+
+
+def _fill(layer: Image, data: Any, keywords: dict[str, Any]) -> None:
+    """Make a layer as if it was created anew, whatever the user did to it, but hidden."""
+    layer.visible = False
+    layer.data = data
+    if layer.multiscale:
+        # napari starts with all of the coarsest level, and keeps the box of the picture before.
+        layer.corner_pixels = np.array([[0, 0], [side - 1 for side in data[-1].shape[:2]]])
+    usual = {"opacity": 1.0, "gamma": 1.0, "blending": "translucent"}
+    for key, value in {**usual, **keywords}.items():
+        if key in _SETTABLE:
+            setattr(layer, key, value)
 
 
 def add_case(viewer: ViewerModel, view: CaseView, renderer: Renderer) -> CaseLayers:

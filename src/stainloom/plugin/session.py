@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
 import napari
-from napari.layers import Image
+from napari.layers import Image, Layer
 from psygnal import Signal
 from qtpy.compat import isalive
 from qtpy.QtCore import QRect
@@ -17,7 +17,15 @@ from stainloom.case.aligned import Look
 from stainloom.case.view import CaseView, MapsView
 from stainloom.geometry import size_um
 from stainloom.plugin import layers as case_layers
-from stainloom.plugin._napari import canvas_widget, cells, draw_now, main_window, read_anew, stop_drawing
+from stainloom.plugin._napari import (
+    canvas_widget,
+    cells,
+    draw_now,
+    main_window,
+    read_anew,
+    remove_layers,
+    stop_drawing,
+)
 from stainloom.plugin.field import around
 from stainloom.plugin.keys import VIEW_KEYS, bind, stain_keys
 from stainloom.plugin.later import LaterLayers
@@ -59,6 +67,8 @@ class Session:
         Its layers; those that are not in the viewer yet come in the next turns of the event loop, or when they are shown.
     renderer
         Renders their tiles.
+    sharpener
+        Draws their tiles as they come; made here unless there is one.
 
     Attributes
     ----------
@@ -69,14 +79,21 @@ class Session:
     shown_changed = Signal()
     """Something else is on the screen: another stain, a map, another legend."""
 
-    def __init__(self, viewer: napari.Viewer, view: CaseView, layers: CaseLayers, renderer: Renderer) -> None:
+    def __init__(
+        self,
+        viewer: napari.Viewer,
+        view: CaseView,
+        layers: CaseLayers,
+        renderer: Renderer,
+        sharpener: Sharpener | None = None,
+    ) -> None:
         self.viewer = viewer
         self.view = view
         self.layers = layers
         self.renderer = renderer
         self._closed = False
         self.overlay = MapOverlay(viewer, layers)
-        self._sharpener = Sharpener(viewer, renderer)
+        self._sharpener = sharpener or Sharpener(viewer, renderer, layers)
         self._later = LaterLayers(viewer, list(layers), self._tell)
         self._present = Present.of(view)
         self._stains_in_legend = True
@@ -103,19 +120,30 @@ class Session:
         main_window(viewer).destroyed.connect(self.close)
 
     @classmethod
-    def open(cls, viewer: napari.Viewer, view: CaseView, renderer: Renderer | None = None) -> Session:
-        """Add a case to a viewer: its reference is on the screen at once, what lies over it and the other stains follow."""
+    def open(
+        cls, viewer: napari.Viewer, view: CaseView, renderer: Renderer | None = None, spare: Sequence[Layer] = ()
+    ) -> Session:
+        """Add a case to a viewer: its reference is on the screen at once, what lies over it and the other stains follow.
+
+        `spare` are layers of a case that is closed already, still in the viewer: they are used again or removed.
+        """
         tiles = renderer or Renderer()
-        made = case_layers.make_case(view, tiles)
+        here = [layer for layer in spare if layer in viewer.layers]
+        made = case_layers.make_case(view, tiles, here)
+        remove_layers(viewer, [layer for layer in here if layer not in made])
+        sharpener = Sharpener(viewer, tiles, made)
         layers = case_layers.collect(made)
-        viewer.add_layer(layers.stains[view.reference.name])
+        reference = layers.stains[view.reference.name]
+        if reference not in viewer.layers:
+            viewer.add_layer(reference)
+        reference.visible = True
         viewer.reset_view()
         draw_now(viewer)
         for layer in made:
             if layer.visible and layer not in viewer.layers:
                 viewer.add_layer(layer)
-        viewer.layers.selection.active = layers.stains[view.reference.name]
-        return cls(viewer, view, layers, tiles)
+        viewer.layers.selection.active = reference
+        return cls(viewer, view, layers, tiles, sharpener)
 
     @property
     def settled(self) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable
 from typing import Any
 
 import napari
@@ -12,11 +13,11 @@ from qtpy.compat import isalive
 from qtpy.QtCore import QObject, QTimer, Signal
 
 from stainloom.geometry import Box
-from stainloom.plugin._napari import screen_ratio, slice_by_screen
+from stainloom.plugin._napari import redraw, screen_ratio, slice_by_screen
 from stainloom.plugin.behind import Asker, Wanted
 from stainloom.plugin.pyramid import TILE_PX, Renderer, TiledLevel
 
-_PAUSE_S = 0.25
+_PAUSE_S = 0.5
 _AHEAD_MS = 150
 _AHEAD_TILES = 96
 
@@ -27,20 +28,22 @@ class Sharpener(QObject):
     Parameters
     ----------
     viewer
-        Layers that it has, or gets, are taken care of where their tiles come from the renderer.
+        Layers that it gets are taken care of where their tiles come from the renderer.
     renderer
         Renders them.
+    layers
+        Those of the case: in the viewer already, or soon.
 
     Notes
     -----
-    A layer is drawn anew when all tiles that it waits for are there; where that takes longer than 0.25 s also in between,
+    A layer is drawn anew when all tiles that it waits for are there; where that takes longer than half a second also in between,
     ever more rarely, since each drawing takes the window 20 ms.
     """
 
     _arrived = Signal(object)
     _failed = Signal(object)
 
-    def __init__(self, viewer: napari.Viewer, renderer: Renderer) -> None:
+    def __init__(self, viewer: napari.Viewer, renderer: Renderer, layers: Iterable[Layer]) -> None:
         super().__init__()
         self._viewer, self._renderer = viewer, renderer
         self._ratio = screen_ratio(viewer)
@@ -49,7 +52,7 @@ class Sharpener(QObject):
         self._said = False
         self._draw = self._timer(self._draw_fresh)
         self._idle = self._timer(self._render_ahead)
-        for layer in viewer.layers:
+        for layer in layers:
             self._take(layer)
         viewer.layers.events.inserted.connect(self._inserted)
         viewer.scene.camera.events.connect(self._moved)
@@ -103,8 +106,8 @@ class Sharpener(QObject):
     def _draw_fresh(self) -> None:
         fresh, self._fresh = self._fresh, set()
         for layer in self._tiled():
-            if layer.visible and layer.data[0].on_screen.asker in fresh:
-                layer.refresh(extent=False, thumbnail=False, highlight=False)
+            if layer.data[0].on_screen.asker in fresh:
+                redraw(self._viewer, layer)
         self._drawn = time.monotonic()
         self._pause = _PAUSE_S if self._renderer.behind.idle else 2 * self._pause
         self._idle.start(_AHEAD_MS)

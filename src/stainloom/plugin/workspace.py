@@ -8,11 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import napari
+from napari.layers import Layer
 from napari.qt.threading import create_worker
 from qtpy.QtCore import QObject, QTimer, Signal
 
 from stainloom import jobs
 from stainloom.case.aligned import Look
+from stainloom.case.view import CaseView
 from stainloom.errors import LabelError, StainloomError
 from stainloom.jobs.survey import CaseState, StudyState
 from stainloom.plugin._napari import main_window, remove_layers
@@ -76,6 +78,8 @@ class Workspace(QObject):
         self._looking = False
         self._again = False
         self._leaving: list[Painter] = []
+        self._asked = ""
+        self._opening = False
 
     @property
     def case(self) -> CaseState | None:
@@ -124,30 +128,66 @@ class Workspace(QObject):
     def open_case(self, name: str) -> None:
         """Show another case; the one before is closed when the new one is open."""
         assert self.state is not None
-        painter = self._painter_of(self.state.path, name)
-        try:
-            view = jobs.open_view(self.state.path, name, with_maps=False, paint=painter.paint)
-        except BaseException:
-            if painter is not self.painter:
-                self._leave(painter)
-            raise
-        self._clear()
-        if painter is not self.painter:
+        self._asked = ""
+        self._refuse_unsaved(name)
+        self._put(*_opened(self.state.path, name, self._paint_of(name), tuple(self._leaving)))
+
+    def _put(self, view: CaseView, paint: jobs.Paint) -> None:
+        spare = self._clear()
+        if self.painter is None or self.painter.paint is not paint:
             self._leave(self.painter)
-            self._take_painter(painter)
-        self.session = Session.open(self.viewer, view)
+            self.painter = self._painter_for(paint)
+        self.session = Session.open(self.viewer, view, spare=spare)
         self.session.show_colours(self.colours)
         if self.session.layers.lesions is not None:
-            painter.attach(self.session.layers.lesions)
-        painter.realign()
+            self.painter.attach(self.session.layers.lesions)
+        self.painter.realign()
         self.case_changed.emit()
-        self.saving_changed.emit(*painter.saving)
+        self.saving_changed.emit(*self.painter.saving)
+
+    def ask_for_case(self, name: str) -> None:
+        """Show another case when its files are open, which is done off the window's thread; who asks again is served last."""
+        self._refuse_unsaved(name)
+        self._asked = name
+        if not self._opening:
+            self._open_asked()
+
+    def _open_asked(self) -> None:
+        if self.state is None or not self._asked:
+            return
+        self._opening = True
+        name = self._asked
+        worker = create_worker(
+            _read, self.state.path, name, self._paint_of(name), tuple(self._leaving), _start_thread=False
+        )
+        worker.returned.connect(self._take_view)
+        worker.finished.connect(self._opened)
+        worker.start()
+
+    def _take_view(self, found: _Read) -> None:
+        opened, name, error = found
+        wanted, self._asked = name == self._asked, self._asked if name != self._asked else ""
+        if opened is not None and wanted:
+            self._put(*opened)
+        elif opened is not None:
+            view, paint = opened
+            view.close()
+            if self.painter is None or self.painter.paint is not paint:
+                paint.close()
+        elif wanted and error is not None:
+            self.refused.emit(error)
+
+    def _opened(self) -> None:
+        self._opening = False
+        if self._asked:
+            QTimer.singleShot(0, self._open_asked)
 
     def close_case(self) -> None:
         """Show none; what was painted is written, and the case is let go."""
+        self._asked = ""
         if self.session is None:
             return
-        self._clear()
+        remove_layers(self.viewer, self._clear())
         self._leave(self.painter)
         self.painter = None
         self.case_changed.emit()
@@ -160,39 +200,40 @@ class Workspace(QObject):
         self.close_case()
         return all(painter.wait() for painter in self._leaving)
 
-    def _clear(self) -> None:
+    def _clear(self) -> list[Layer]:
+        """Close the case that is shown; its layers, white now, are still in the viewer."""
         if self.session is None:
-            return
+            return []
         session, self.session = self.session, None
         if self.painter is not None:
             self.painter.detach()
         layers = list(session.layers)
         session.close()
-        remove_layers(self.viewer, layers)
+        return layers
 
     # Painting
 
-    def _painter_of(self, study: Path, name: str) -> Painter:
-        """The painter of a case: the one that holds it now, or a new one."""
+    def _refuse_unsaved(self, name: str) -> None:
+        """`LabelError` where another case is asked for while the disk refuses paint of this one."""
         now = self.painter
-        if now is not None and (now.paint.folder.path, now.paint.case.name) == (study, name):
-            return now
-        if now is not None and now.trouble is not None:
+        if now is not None and now.trouble is not None and self._paint_of(name) is None:
             raise LabelError(
                 f"what was painted last on case {now.paint.case.name} is not saved",
                 found=now.trouble.what,
                 next=now.trouble.next or "see to its disk; it is tried again every few seconds",
             )
-        for painter in self._leaving:
-            if (painter.paint.folder.path, painter.paint.case.name) == (study, name):
-                painter.wait()
-        paint = jobs.Paint.open(study, name)
-        return Painter(paint, paint.folder.study.classes, self)
 
-    def _take_painter(self, painter: Painter) -> None:
-        self.painter = painter
+    def _paint_of(self, name: str) -> jobs.Paint | None:
+        """The paint of a case that this window holds already."""
+        paint = None if self.painter is None or self.state is None else self.painter.paint
+        same = paint is not None and (paint.folder.path, paint.case.name) == (self.state.path, name)
+        return paint if same else None
+
+    def _painter_for(self, paint: jobs.Paint) -> Painter:
+        painter = Painter(paint, paint.folder.study.classes, self)
         painter.saving_changed.connect(self.saving_changed)
         painter.painted.connect(self._show_painted)
+        return painter
 
     def _leave(self, painter: Painter | None) -> None:
         if painter is None:
@@ -232,14 +273,14 @@ class Workspace(QObject):
             self.open_case(name)
 
     def step(self, by: int) -> None:
-        """Show the next case (1) or the one before (-1); at the ends it stays."""
+        """Show the next case (1) or the one before (-1); at the ends it stays. Several steps in a row open the last alone."""
         if self.state is None or self.session is None:
             return
         names = [case.name for case in self.state.cases if not case.problem]
-        shown = self.session.view.case.name
+        shown = self._asked or self.session.view.case.name
         place = names.index(shown) + by if shown in names else 0
         if 0 <= place < len(names):
-            self.open_case(names[place])
+            self.ask_for_case(names[place])
 
     def refresh(self) -> None:
         """Look at the study anew, off the window's thread; `state_changed` when it is done."""
@@ -317,6 +358,8 @@ class Workspace(QObject):
         # Other maps are taken in place, when the study was looked at: see `predicted`.
         if all(path.startswith(f"cases/{name}/maps/") for path in touched):
             return
+        if self._asked:
+            return  # another case is on its way
         look = self.session.looking.look
         try:
             self.open_case(name)
@@ -324,6 +367,35 @@ class Workspace(QObject):
             self.refused.emit(error)
             return
         self.session.looking.recall(look)
+
+
+_Opened = tuple[CaseView, jobs.Paint]
+_Read = tuple[_Opened | None, str, StainloomError | None]
+
+
+def _opened(study: Path, name: str, paint: jobs.Paint | None, leaving: Sequence[Painter]) -> _Opened:
+    """A case and its paint, held; `paint` where this window holds it already. Waits for painters that still write there."""
+    for painter in leaving:
+        if (painter.paint.folder.path, painter.paint.case.name) == (study, name):
+            painter.wait()
+    own = paint or jobs.Paint.open(study, name)
+    try:
+        return jobs.open_view(study, name, with_maps=False, paint=own), own
+    except BaseException:
+        if paint is None:
+            own.close()
+        raise
+
+
+def _read(study: Path, name: str, paint: jobs.Paint | None, leaving: Sequence[Painter]) -> _Read:
+    """A case opened in a worker, or why it cannot be."""
+    try:
+        return _opened(study, name, paint, leaving), name, None
+    except StainloomError as error:
+        return None, name, error
+    except Exception as error:
+        _log.exception("a case could not be opened")
+        return None, name, StainloomError(f"case {name} cannot be opened", found=str(error), next="check its disk")
 
 
 def _look(study: Path) -> tuple[StudyState | None, StainloomError | None]:

@@ -1,0 +1,63 @@
+"""What the first picture would wait for, loaded while the user still looks for the study."""
+
+from __future__ import annotations
+
+import gc
+import importlib
+import logging
+import threading
+
+from qtpy.QtCore import QObject, QTimer
+
+_log = logging.getLogger(__name__)
+
+MODULES = (
+    "scipy.ndimage",  # the thumbnail of a picture
+    "pandas",  # the names of classes in a labels layer: 1.4 to 2.5 s
+    "stainloom.io.slides",
+    "stainloom.io.strokes",
+    "stainloom.io.snapshot",
+    "stainloom.io.maps",
+    "stainloom.stain.normalize",
+)
+_LOOK_MS = 100
+
+
+class EarlyImports(QObject):
+    """Imports in a thread, and takes what is there by then out of the garbage collector's rounds.
+
+    Parameters
+    ----------
+    parent
+        Lives as long.
+
+    Notes
+    -----
+    Window, docks and libraries are 350,000 objects that stay until the end; each full round of the collector looked at
+    all of them, 0.25 s on the window's thread, at any time and once for each layer that is removed.
+    """
+
+    def __init__(self, parent: QObject | None = None) -> None:
+        super().__init__(parent)
+        self._thread = threading.Thread(target=_load, name="stainloom-early", daemon=True)
+        self._timer = QTimer(self)
+        self._timer.timeout.connect(self._look)
+        self._timer.start(_LOOK_MS)
+        self.done = False
+        self._thread.start()
+
+    def _look(self) -> None:
+        if self._thread.is_alive():
+            return
+        self._timer.stop()
+        gc.collect()
+        gc.freeze()
+        self.done = True
+
+
+def _load() -> None:
+    for name in MODULES:
+        try:
+            importlib.import_module(name)
+        except ImportError:  # said where it is needed
+            _log.warning("%s could not be loaded early", name, exc_info=True)
