@@ -204,6 +204,17 @@ def test_naparis_own_grid_button_does_what_ours_does(opened, qtbot):
     assert shown(session) == ("HE",)
 
 
+def test_a_map_that_is_switched_on_side_by_side_is_shown_alone_over_one_stain(opened, qtbot):
+    session = opened(small_case())
+    session.looking.show("SMA")
+    session.looking.show_grid()
+    session.layers.predicted.visible = True
+    qtbot.waitUntil(lambda: session.looking.mode == "single")
+    assert session.layers.predicted.visible
+    assert shown(session) == ("SMA",)
+    assert not session.viewer.canvas.grid.enabled
+
+
 # Turned
 
 

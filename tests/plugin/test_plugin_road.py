@@ -78,8 +78,8 @@ def run(docks, name, qtbot, watchdog) -> None:
 
 def said(dock) -> str:
     """What a dock says went wrong."""
-    signs = ("\N{MULTIPLICATION SIGN}", "!")
-    return "\n".join(label.text() for label in dock.messages.findChildren(QLabel) if label.text().startswith(signs))
+    sign = "\N{MULTIPLICATION SIGN}"
+    return "\n".join(label.text() for label in dock.messages.findChildren(QLabel) if label.text().startswith(sign))
 
 
 def stroke(docks, places_um, qtbot) -> None:

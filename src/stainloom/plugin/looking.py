@@ -19,14 +19,13 @@ from stainloom.plugin.flicker import Flicker
 from stainloom.plugin.glass import Glass, middle, on_glass, on_reference
 from stainloom.plugin.layers import CaseLayers
 from stainloom.plugin.overlay import caution
-from stainloom.plugin.painted import paint_over
 from stainloom.plugin.pyramid import Renderer
+from stainloom.plugin.sidebyside import SideBySide
 
 Mode = Literal["single", "grid", "checkerboard"]
 
 SINGLE, GRID, CHECKERBOARD = "single", "grid", "checkerboard"
 _OVERLAY_OPACITY = 0.5
-_GRID_SPACING_PX = 4
 _MARGIN = 0.03
 
 
@@ -87,6 +86,7 @@ class Looking:
         self.turn_deg = 0.0
         self.glass = Glass(viewer, view, layers, renderer)
         self.flicker = Flicker(viewer, layers)
+        self._cells = SideBySide(viewer, layers, view.label_um_per_px)
         self._before: Look | None = None
         self._aside: list[Any] = []
         self._active: Any = None
@@ -319,29 +319,14 @@ class Looking:
             before = self.look
             self._drop_overlay()
             self._off_glass()
-            self._open_grid(before, {stain.name for stain in cells})
+            self._open_grid(before, [stain.name for stain in cells])
         left = [stain.name for stain in self.view.stains if not stain.usable]
         self.say(f"Not side by side, because not aligned: {', '.join(left)}" if left else "")
 
-    def _open_grid(self, before: Look, cells: set[str]) -> None:
-        grid, field = self.viewer.canvas.grid, self.field
-        self._snapshot = {
-            "visible": {layer: layer.visible for layer in self.viewer.layers},
-            "active": self.viewer.layers.selection.active,
-            "grid": (grid.stride, grid.shape, grid.spacing),
-            "turn": self.turn_deg,
-        }
-        painted = self.layers.lesions is not None and self.layers.lesions.visible
-        if painted:
-            paint_over(self.layers, self.view.label_um_per_px)
-        for layer in self.viewer.layers:
-            wanted = any(layer is self.layers.stains[name] for name in cells)
-            if layer.visible != wanted:
-                layer.visible = wanted
-        self.viewer.layers.selection.active = self.layers.stains[self.reference]
-        grid.stride, grid.shape, grid.spacing = 1, (-1, -1), _GRID_SPACING_PX
-        grid.enabled = True
-        rows, cols = grid.actual_shape(self.viewer.layers)
+    def _open_grid(self, before: Look, names: list[str]) -> None:
+        field = self.field
+        self._cells.open(names, self.reference)
+        rows, cols = self.viewer.canvas.grid.actual_shape(self.viewer.layers)
         self.mode, self.scanned, self._before = GRID, False, before
         # What was seen is seen in every cell.
         self.set_field(Field(field.centre_um, field.zoom / max(rows, cols), field.turn_deg))
@@ -350,15 +335,7 @@ class Looking:
         if self._before is None:
             return
         before, self._before = self._before, None
-        grid = self.viewer.canvas.grid
-        grid.enabled = False
-        grid.stride, grid.shape, grid.spacing = self._snapshot["grid"]
-        paint_over(self.layers, None)
-        for layer, visible in self._snapshot["visible"].items():
-            if layer in self.viewer.layers and layer.visible != visible:
-                layer.visible = visible
-        if self._snapshot["active"] in self.viewer.layers:
-            self.viewer.layers.selection.active = self._snapshot["active"]
+        self._cells.close()
         self.mode = SINGLE
         self._restore(before)
 
@@ -500,13 +477,16 @@ class Looking:
             name = next((name for name, one in self.layers.stains.items() if one is layer), "")
             layer.visible = self._is_picture(layer) and not name
             QTimer.singleShot(0, lambda: self._back_with(layer, name))
-        elif self.mode == GRID and layer is self.layers.lesions and layer.visible:
+        elif self.mode == GRID and layer.visible and not any(layer is one for one in self.layers.stains.values()):
+            # It would get a cell of its own.
             QTimer.singleShot(0, lambda: self._back_with(layer, ""))
         elif self.mode != GRID and self._is_picture(layer):
             self._look_again()
         self.changed.emit()
 
     def _back_with(self, layer: Any, name: str) -> None:
+        if self._busy or layer not in self.viewer.layers:
+            return
         self.wants_scanned = False
         if self.mode == GRID:
             self.leave()
@@ -514,7 +494,7 @@ class Looking:
             self.show(name)
         elif self.on_glass:
             self.show_scanned(False)
-        if layer in self.viewer.layers and not name:
+        if not name:
             layer.visible = True
 
     def _look_again(self) -> None:
@@ -533,7 +513,7 @@ class Looking:
             return
         if event.value and self.mode != GRID:
             self.viewer.canvas.grid.enabled = False
-            QTimer.singleShot(0, self.show_grid)
+            QTimer.singleShot(0, lambda: self._busy or self.show_grid())
         elif not event.value and self.mode == GRID:
             with self._changing():
                 self._leave_grid()
@@ -546,7 +526,7 @@ class Looking:
             QTimer.singleShot(0, self._back_to_paint)
 
     def _back_to_paint(self) -> None:
-        if self.layers.lesions not in self.viewer.layers:
+        if self._busy or self.layers.lesions not in self.viewer.layers:
             return
         if self.mode == GRID:
             self.leave()
@@ -564,8 +544,7 @@ class Looking:
     def close(self, *, restore: bool) -> None:
         """Let go of the viewer; `restore` leaves it with one canvas, upright, as far as its window is still there."""
         self._busy = True
-        grid = self.viewer.canvas.grid
-        grid.events.enabled.disconnect(self._grid_switched)
+        self.viewer.canvas.grid.events.enabled.disconnect(self._grid_switched)
         self.viewer.layers.selection.events.active.disconnect(self._selected)
         for layer in self._followed:
             layer.events.visible.disconnect(self._switched)
@@ -573,10 +552,7 @@ class Looking:
         self.glass.hide()
         if not restore:
             return
-        if self._before is not None:
-            grid.enabled = False
-            grid.stride, grid.shape, grid.spacing = self._snapshot["grid"]
-        paint_over(self.layers, None)
+        self._cells.give_back_grid()
         if self.turn_deg:
             turn_view(self.viewer, 0.0)
 
