@@ -26,8 +26,8 @@ STEPS = (
     ("transfer",),
     ("normalize",),
     ("export",),
-    ("train", "--most-epochs", "6", "--features", "64"),
-    ("train", "--most-epochs", "4", "--features", "64", "--stain", "HE"),
+    ("train", "--most-epochs", "25", "--features", "64"),
+    ("train", "--most-epochs", "25", "--features", "64", "--stain", "HE"),
     ("predict", "--where", "lesions"),
 )
 SETTLED_MOST_S = 60.0

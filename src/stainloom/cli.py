@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import _thread
 import argparse
 import json
 import logging
@@ -25,6 +26,7 @@ from stainloom.settings import Field, check, describe
 
 DONE, FAILED, WRONG_USE, CANCELLED = 0, 1, 2, 3
 _REPORT_S = 0.05
+_PATIENCE_S = 0.3
 _START = 'JSON with "affine", two rows of three numbers: reference um to um of the stain, (row, col)'
 _TELL_US = "tell its developers, with the lines above; what was there before is unharmed"
 
@@ -89,6 +91,7 @@ class Control:
         self._cancel = threading.Event()
         self._go = threading.Event()
         self._go.set()
+        self._seen = threading.Event()
         if listen:
             threading.Thread(target=self._listen, daemon=True).start()
 
@@ -108,13 +111,22 @@ class Control:
         self.cancel()
 
     def cancel(self) -> None:
-        """End the job at its next report."""
+        """End the job at its next report; one that reports nothing for a while, at once."""
         self._cancel.set()
         self._go.set()
+        threading.Thread(target=self._insist, daemon=True).start()
+
+    def _insist(self) -> None:
+        # A job that has seen it may be saving what it has: that is not disturbed.
+        if not self._seen.wait(_PATIENCE_S):
+            _thread.interrupt_main()
 
     def state(self) -> Literal["go", "pause", "cancel"]:
         """`cancel`, `pause` or `go`: for a job that saves its state before it pauses."""
-        return "cancel" if self._cancel.is_set() else "go" if self._go.is_set() else "pause"
+        if self._cancel.is_set():
+            self._seen.set()
+            return "cancel"
+        return "go" if self._go.is_set() else "pause"
 
     def watch(self, progress: Progress, *, pauses: bool = True) -> Progress:
         """A progress callable that also cancels, and pauses unless the job does so itself."""
@@ -123,7 +135,7 @@ class Control:
             if pauses and self.state() == "pause":
                 progress(done, total, "paused", slide)
                 self._go.wait()
-            if self._cancel.is_set():
+            if self.state() == "cancel":
                 raise Cancelled
             progress(done, total, what, slide)
 
@@ -652,5 +664,14 @@ def _which(given: argparse.Namespace) -> dict[str, Any]:
     return {"cases": given.cases, "stains": given.stains, "workers": given.workers}
 
 
+def _leave(code: int) -> None:
+    """End this process; torch takes a second and more to say good-bye, and whoever cancelled waits for it."""
+    if code == CANCELLED and "torch" in sys.modules:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+    sys.exit(code)
+
+
 if __name__ == "__main__":
-    sys.exit(main())
+    _leave(main())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import signal
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
@@ -114,6 +115,12 @@ def _apart(
                     next="start the job again with --workers 1; what was finished before is kept",
                 ) from error
             yield task, result
+    except BaseException:
+        # Whoever cancels waits for no import and no step of a worker: each tidies up at once (see `_end`).
+        stop.set()
+        for child in multiprocessing.active_children():
+            child.terminate()
+        raise
     finally:
         stop.set()
         pool.shutdown(wait=True, cancel_futures=True)
@@ -139,17 +146,26 @@ def _drain(news: Any, shares: list[float]) -> tuple[int, str] | None:
 
 _stop: Any = None
 _news: Any = None
+_working = False
 
 
 def _begin(stop: Any, news: Any) -> None:
     global _stop, _news
     _stop, _news = stop, news
+    signal.signal(signal.SIGTERM, _end)
     cv2.setNumThreads(1)
     # Threads of linear algebra that wait for one another doubled the CPU seconds of an alignment.
     threadpool_limits(1)
     parent = multiprocessing.parent_process()
     if parent is not None:
         threading.Thread(target=_end_with, args=(parent.sentinel,), daemon=True).start()
+
+
+def _end(number: int, frame: Any) -> None:
+    """Asked to end: leave no half-made result behind."""
+    if not _working:
+        os._exit(1)
+    raise Cancelled
 
 
 def _end_with(sentinel: int) -> None:
@@ -164,5 +180,10 @@ def _run(work: Work[Task, Result], task: Task, number: int) -> Result:
             raise Cancelled
         _news.put((number, min(1.0, done / total) if total > 0 else 1.0, what))
 
-    tell(0, 1, "")
-    return work(task, tell)
+    global _working
+    _working = True
+    try:
+        tell(0, 1, "")
+        return work(task, tell)
+    finally:
+        _working = False

@@ -62,6 +62,7 @@ class CasesDock(Dock):
         workspace.refused.connect(self._say_refusal)
         workspace.queue.changed.connect(self._look_at_queue)
         workspace.slides_opened.connect(self.offer_slides)
+        self.empty.go_on.connect(self.open_study)
         self.empty.try_it.connect(self.try_it)
         self.empty.open_it.connect(self.ask_for_study)
         self.empty.make_it.connect(lambda: self._show(self.new))
@@ -124,7 +125,7 @@ class CasesDock(Dock):
 
     def _look_at_queue(self) -> None:
         busy = self._is_busy()
-        for button in self.empty.buttons.values():
+        for button in (self.empty.last, *self.empty.buttons.values()):
             button.setEnabled(not busy)
 
     def _is_busy(self) -> bool:

@@ -19,6 +19,7 @@ from qtpy.QtWidgets import (
 
 from stainloom.case.study import PROTOCOLS
 from stainloom.plugin.dock import words
+from stainloom.plugin.memory import last_study
 from stainloom.plugin.trial import trial_folder
 
 TRY, OPEN, NEW = "Try the simulated study", "Open a study", "New study from my slides"
@@ -33,6 +34,8 @@ _OWN = "Stains and lesion classes of my own, from a file"
 class StartPage(QWidget):
     """Three large buttons."""
 
+    go_on = Signal(object)
+    """The study that was open last."""
     try_it = Signal()
     open_it = Signal()
     make_it = Signal()
@@ -41,6 +44,12 @@ class StartPage(QWidget):
         super().__init__()
         rows = QVBoxLayout(self)
         rows.setContentsMargins(0, 0, 0, 0)
+        self.last = QPushButton()
+        self.last.setMinimumHeight(40)
+        self.last.clicked.connect(lambda: self.go_on.emit(self._last))
+        self._last: Path | None = None
+        rows.addWidget(self.last)
+        rows.addSpacing(8)
         self.buttons: dict[str, QPushButton] = {}
         self._about_trial = words("")
         for title, text, signal in (
@@ -60,7 +69,10 @@ class StartPage(QWidget):
         self.look()
 
     def look(self) -> None:
-        """Say what *Try* will take now."""
+        """Say what *Try* will take now, and which study was open last."""
+        self._last = last_study()
+        self.last.setVisible(self._last is not None)
+        self.last.setText("" if self._last is None else f"Continue with {self._last.name}")
         there = (trial_folder() / "study.json").is_file()
         self._about_trial.setText(_THERE if there else f"{_MADE} Made once, in {trial_folder()}.")
 
