@@ -54,6 +54,7 @@ class CasesDock(Dock):
         self._chain: Chain | None = None
         self._pending: tuple[Path, ...] = ()
         self._page: QWidget | None = None
+        self._study: Path | None = None
         self._connect()
         self.look()
 
@@ -99,6 +100,10 @@ class CasesDock(Dock):
     def look(self) -> None:
         """Show the cases as they are now."""
         state = self.workspace.state
+        study = None if state is None else state.path
+        if study != self._study:
+            # A table of slides was meant for the study that was open.
+            self._study, self._page = study, None
         page = self._page or (self.empty if state is None else self.list)
         self._turn_to(page)
         if page is self.empty:

@@ -22,6 +22,7 @@ from qtpy.QtWidgets import (
 from stainloom.case.predicted import Region, least_certain
 from stainloom.case.view import MapsView
 from stainloom.plugin.dock import words
+from stainloom.wording import many
 
 _log = logging.getLogger(__name__)
 
@@ -100,8 +101,8 @@ class RegionList(QWidget):
                 self.table.setItem(row, column, item)
         self.table.setCurrentCell(-1, -1)
         self.setVisible(bool(regions))
-        more = f" of {count}" if count > len(regions) else ""
-        self.said.setText(f"{len(regions)}{more} regions, least certain first")
+        shown = f"{len(regions)} of {count} regions" if count > len(regions) else many(count, "region")
+        self.said.setText(f"{shown}, least certain first")
 
     def _fly(self, row: int) -> None:
         self.table.selectRow(row)
