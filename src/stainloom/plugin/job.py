@@ -106,7 +106,7 @@ class Job(QObject):
     def start(self) -> None:
         """Start the child; `ended` always follows, unless it is detached."""
         if self._cancelling:
-            self._end("cancelled")
+            QTimer.singleShot(0, lambda: self._end("cancelled"))
             return
         self._began = time.monotonic()
         command = [sys.executable, "-m", "stainloom.cli", *self.words, "--json", "--control"]
@@ -132,9 +132,9 @@ class Job(QObject):
         threading.Thread(target=self._listen, args=(self._child,), daemon=True).start()
 
     def fail(self, error: StainloomError) -> None:
-        """End it before it began."""
+        """End it before it began; whoever asked for it hears so when the event loop turns, as of every end."""
         self._problems.append({**error.as_dict(), "detail": str(error)})
-        self._end("failed")
+        QTimer.singleShot(0, lambda: self._end("failed"))
 
     @property
     def running(self) -> bool:
