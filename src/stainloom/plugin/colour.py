@@ -71,7 +71,8 @@ class ColourPanel(Panel):
         rows.setContentsMargins(0, 0, 0, 0)
         rows.addWidget(words("Show all stains:"))
         rows.addLayout(switch)
-        for part in (self.reason, self.stain, self.reference, self.odd_only, self.view, self.problem):
+        heads = words("Each case: left as scanned, right normalized. A click opens it.")
+        for part in (self.reason, self.stain, self.reference, self.odd_only, heads, self.view, self.problem):
             rows.addWidget(part)
         self._glance = Glance(self)
         self._glance.seen.connect(self._take_look)
