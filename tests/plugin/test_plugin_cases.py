@@ -259,6 +259,6 @@ def test_keys_step_from_case_to_case(dock, tiny_case, qtbot):
     dock.open_study(tiny_case)
     keys = {str(key): act for key, act in dock.workspace.viewer.keymap.items()}
     keys["PageDown"](dock.workspace.viewer)
-    assert dock.workspace.case.name == "S02"
+    qtbot.waitUntil(lambda: dock.workspace.case.name == "S02", timeout=20_000)
     keys["PageUp"](dock.workspace.viewer)
-    assert dock.workspace.case.name == "S01"
+    qtbot.waitUntil(lambda: dock.workspace.case.name == "S01", timeout=20_000)

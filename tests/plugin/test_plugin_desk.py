@@ -154,7 +154,7 @@ def test_keys_work_while_a_dock_has_the_focus_but_not_while_typing(docks, qtbot)
     from qtpy.QtWidgets import QLineEdit
 
     show_case(docks, small_case(maps=False))
-    session, keys, table = docks.workspace.session, docks.desk.keys, docks.docks["Cases"].table
+    session, keys, table = docks.workspace.session, docks.desk.keys, docks.docks["Cases"].list.list
     keys._focus(None, table)
     qtbot.keyClick(table, Qt.Key.Key_F3)
     assert session.looking.stain == "Masson"

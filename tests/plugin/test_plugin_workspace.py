@@ -37,11 +37,11 @@ def test_a_study_opens_with_its_first_case_and_the_list_shows_it(docks, tiny_cas
     assert listed.index(0, 1).data() == "\N{CHECK MARK}"  # aligned
     layers = len(workspace.viewer.layers)
     docks.docks["Cases"].step(1)
-    assert workspace.case.name == "S02"
-    assert len(workspace.viewer.layers) == layers
+    qtbot.waitUntil(lambda: workspace.case.name == "S02" and workspace.session.settled, timeout=20_000)
+    assert len(workspace.viewer.layers) >= layers
     for _ in range(4):
         docks.docks["Cases"].step(1)
-    assert workspace.case.name == "S03"
+    qtbot.waitUntil(lambda: workspace.case.name == "S03", timeout=20_000)
 
 
 def test_a_folder_that_is_no_study_is_a_message(docks, tmp_path, qtbot):

@@ -113,7 +113,8 @@ class Looking:
         """All of it, to come back to."""
         if self._before is not None:
             return Look(self._before.stain, "", GRID, self._before.scanned, self._before.field)
-        return Look(self.stain, self.overlay, self.mode, self.scanned, self.field)
+        # A stain that is not aligned lies on its own glass whether that was wished or not.
+        return Look(self.stain, self.overlay, self.mode, self.wants_scanned, self.field)
 
     @property
     def on_glass(self) -> bool:
@@ -345,7 +346,7 @@ class Looking:
             case_layers.show_checkerboard(self.layers)
             self.mode, self.stain, self.scanned = CHECKERBOARD, stain.name, False
         else:
-            self._show(stain, look.scanned)
+            self._show(stain, look.scanned or not stain.usable)
             if look.overlay:
                 self._lay_over(look.overlay)
         if look.field is not None:

@@ -41,11 +41,14 @@ class Readout:
         row, col = self.place_um
         parts = [f"{col:,.0f} um, {row:,.0f} um"]
         parts += [f"painted {self.painted}"] if self.painted else []
-        parts += [f"{self.predicted} {self.certainty:.2f}"] if self.predicted else []
-        parts += (
-            [" ".join(f"{stain} {_tenths(share)}" for stain, share in self.weights.items())] if self.weights else []
-        )
-        return "   ".join(parts)
+        return "   ".join([*parts, *([self.network] if self.network else [])])
+
+    @property
+    def network(self) -> str:
+        """What the network says of it: *MEMA 0.81   HE .4 AB-PAS .9*; empty where nothing was predicted."""
+        parts = [f"{self.predicted} {self.certainty:.2f}"] if self.predicted else []
+        weights = " ".join(f"{stain} {_tenths(share)}" for stain, share in self.weights.items())
+        return "   ".join([*parts, *([weights] if weights else [])])
 
 
 def _tenths(share: float) -> str:

@@ -128,10 +128,9 @@ def under(session: Session, row_um: float, col_um: float) -> str:
             said.append(f"painted {name}" if not looking.on_glass else f"painted {name}, carried here")
         elif number == 0:
             said.append("not painted")
-    readout = getattr(session, "readout", None)
-    if readout is not None and not looking.on_glass:
-        found = readout((row_um, col_um))
-        said += [str(found)] if found else []
+    if not looking.on_glass:
+        network = session.readout((row_um, col_um)).network
+        said += [network] if network else []
     return "  \N{MIDDLE DOT}  ".join(said)
 
 

@@ -360,13 +360,16 @@ class Workspace(QObject):
             return
         if self._asked:
             return  # another case is on its way
-        look = self.session.looking.look
+        look, on_glass = self.session.looking.look, self.session.looking.on_glass
         try:
             self.open_case(name)
         except StainloomError as error:
             self.refused.emit(error)
             return
         self.session.looking.recall(look)
+        if self.session.looking.on_glass != on_glass:
+            # It was aligned meanwhile: the place looked at was one of its own glass.
+            self.session.looking.show_whole()
 
 
 _Opened = tuple[CaseView, jobs.Paint]
