@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import TYPE_CHECKING
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from napari.layers import Image, Layer
 
 _SETTLING_ROUNDS = 2
+_PATIENCE_S = 30.0
 
 
 def main_window(viewer: napari.Viewer) -> QMainWindow:
@@ -28,7 +30,22 @@ def canvas_widget(viewer: napari.Viewer) -> QWidget:
 
 
 def settle(viewer: napari.Viewer) -> None:
-    """Let Qt lay out, and napari choose levels and draw, before the window is photographed."""
+    """Let Qt lay out, napari choose levels and draw, and fine tiles come, before the window is photographed."""
+    _turn(viewer)
+    # What a slide is drawn from behind the window; layers of other kinds have nothing to wait for.
+    behind = {level.renderer.behind for level in map(_first_level, viewer.layers) if hasattr(level, "renderer")}
+    end = time.monotonic() + _PATIENCE_S
+    while not all(each.idle for each in behind) and time.monotonic() < end:
+        QApplication.processEvents()
+        time.sleep(0.005)
+    _turn(viewer)
+
+
+def _first_level(layer: Layer) -> object:
+    return layer.data[0] if getattr(layer, "multiscale", False) else None
+
+
+def _turn(viewer: napari.Viewer) -> None:
     for _ in range(_SETTLING_ROUNDS):
         QApplication.processEvents()
         viewer.window._qt_viewer.canvas.native.update()

@@ -7,7 +7,7 @@ import importlib
 import logging
 import threading
 
-from qtpy.QtCore import QObject, QTimer
+from qtpy.QtCore import QCoreApplication, QObject, QTimer
 
 _log = logging.getLogger(__name__)
 
@@ -39,11 +39,16 @@ class EarlyImports(QObject):
 
     def __init__(self, parent: QObject | None = None) -> None:
         super().__init__(parent)
-        self._thread = threading.Thread(target=_load, name="stainloom-early", daemon=True)
+        self._stop = threading.Event()
+        # Waited for when the program ends: a thread cut off in the middle of an import takes the process down with it.
+        self._thread = threading.Thread(target=_load, args=(self._stop,), name="stainloom-early")
         self._timer = QTimer(self)
         self._timer.timeout.connect(self._look)
         self._timer.start(_LOOK_MS)
         self.done = False
+        application = QCoreApplication.instance()
+        if application is not None:
+            application.aboutToQuit.connect(self._stop.set)
         self._thread.start()
 
     def _look(self) -> None:
@@ -55,8 +60,10 @@ class EarlyImports(QObject):
         self.done = True
 
 
-def _load() -> None:
+def _load(stop: threading.Event) -> None:
     for name in MODULES:
+        if stop.is_set():
+            return
         try:
             importlib.import_module(name)
         except ImportError:  # said where it is needed
