@@ -160,7 +160,7 @@ def test_levels_are_chosen_by_the_pixels_of_the_screen(session, qtbot, gate):
     qtbot.waitUntil(lambda: session.settled, timeout=20_000)
     QApplication.processEvents()
     logical = layer.data_level
-    slice_by_screen(layer, session.renderer.for_screen, lambda: 2.0)
+    slice_by_screen(session.viewer, layer, session.renderer.for_screen, lambda: 2.0)
     camera.zoom = 0.46
     QApplication.processEvents()
     session.viewer.window._qt_viewer.canvas.native.repaint()

@@ -64,12 +64,17 @@ def photograph(viewer: napari.Viewer) -> bytes:
 
 
 def slice_by_screen(
-    layer: Image, context: Callable[[], AbstractContextManager[object]], ratio: Callable[[], float]
+    viewer: napari.Viewer,
+    layer: Image,
+    context: Callable[[], AbstractContextManager[object]],
+    ratio: Callable[[], float],
 ) -> None:
     """Let napari slice a layer of levels within a context of ours, and only while it is visible.
 
     Parameters
     ----------
+    viewer
+        Where the layer is, or will be.
     layer
         A multiscale picture.
     context
@@ -80,7 +85,8 @@ def slice_by_screen(
     Notes
     -----
     napari works out for every layer at every draw which box of which level is wanted, also for those that are hidden
-    (2 ms each); here that is done when they are shown. The coarsest level is asked each time instead of being kept.
+    (2 ms each); here that is done when they are shown. Where another box is wanted, only that is drawn: see `redraw`. The
+    coarsest level is asked each time instead of being kept.
     """
     found, update = ref(layer), type(layer)._update_draw
     waiting: list[tuple[object, ...]] = []
@@ -91,8 +97,13 @@ def slice_by_screen(
             return
         threshold = tuple(side * ratio() for side in shape_threshold)
         waiting[:] = [(scale_factor, corner_pixels_displayed, threshold)]
-        if here.visible:
+        if not here.visible:
+            return
+        before = here.corner_pixels
+        with here._block_refresh():
             update(here, *waiting.pop())
+        if here.corner_pixels is not before:
+            redraw(viewer, here)
 
     @contextmanager
     def slicing() -> Iterator[None]:

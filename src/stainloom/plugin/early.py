@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import importlib
 import logging
 import threading
 
@@ -11,15 +10,6 @@ from qtpy.QtCore import QCoreApplication, QObject, QTimer
 
 _log = logging.getLogger(__name__)
 
-MODULES = (
-    "scipy.ndimage",  # the thumbnail of a picture
-    "pandas",  # the names of classes in a labels layer: 1.4 to 2.5 s
-    "stainloom.io.slides",
-    "stainloom.io.strokes",
-    "stainloom.io.snapshot",
-    "stainloom.io.maps",
-    "stainloom.stain.normalize",
-)
 _LOOK_MS = 100
 
 
@@ -61,10 +51,21 @@ class EarlyImports(QObject):
 
 
 def _load(stop: threading.Event) -> None:
-    for name in MODULES:
+    try:
+        # The thumbnail of a picture.
+        import scipy.ndimage  # noqa: F401
+
         if stop.is_set():
             return
-        try:
-            importlib.import_module(name)
-        except ImportError:  # said where it is needed
-            _log.warning("%s could not be loaded early", name, exc_info=True)
+        # The names of classes in a labels layer: 1.4 to 2.5 s.
+        import pandas  # noqa: F401
+
+        if stop.is_set():
+            return
+        import stainloom.io.maps
+        import stainloom.io.slides
+        import stainloom.io.snapshot
+        import stainloom.io.strokes
+        import stainloom.stain.normalize  # noqa: F401
+    except ImportError:  # said where it is needed
+        _log.warning("a library could not be loaded early", exc_info=True)

@@ -89,7 +89,7 @@ class Sharpener(QObject):
 
     def _take(self, layer: Layer) -> None:
         if tiled(layer, self._renderer):
-            slice_by_screen(layer, self._renderer.for_screen, self._ratio)
+            slice_by_screen(self._viewer, layer, self._renderer.for_screen, self._ratio)
             self._idle.start(_AHEAD_MS)
 
     def _moved(self, *_: Any) -> None:
