@@ -162,5 +162,4 @@ def _missing(layer: Image, view: Image, margin: int) -> list[Wanted]:
 
 
 def _not_kept(level: TiledLevel, box: Box) -> list[Wanted]:
-    wanted = [level.wanted(tile) for tile in level.tiles(box)]
-    return [one for one in wanted if level.renderer.kept(one[0]) is None]
+    return [level.wanted(tile) for tile in level.tiles(box) if level.renderer.kept(level.key(tile)) is None]
