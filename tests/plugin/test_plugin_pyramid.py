@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 
 import numpy as np
 import pytest
@@ -181,3 +182,95 @@ def test_neighbouring_cells_differ_and_every_stain_comes(stains):
     assert (turn[:, 1:] != turn[:, :-1]).all()
     assert (turn[1:] != turn[:-1]).all()
     assert set(np.unique(turn)) == set(range(stains))
+
+
+def settle(renderer) -> None:
+    end = time.monotonic() + 10
+    while not renderer.behind.idle and time.monotonic() < end:
+        time.sleep(0.002)
+
+
+def smooth(rows: int, cols: int) -> np.ndarray:
+    """A picture whose coarse levels look like its fine ones."""
+    ramp = np.linspace(0, 200, rows)[:, None] + np.linspace(0, 50, cols)
+    return np.repeat(ramp[..., None], 3, axis=-1).astype(np.uint8)
+
+
+def test_slicing_for_the_screen_waits_for_no_tile_and_ends_exact(renderer):
+    picture = smooth(3000, 2600)
+    stain = AlignedStain("HE", ArrayPyramid(picture, 0.5))
+    levels = levels_of(stain, ReferenceGrid.of(stain.pyramid), renderer)
+    np.asarray(levels[-1])
+    go = threading.Event()
+    draw = levels[0]._draw
+    levels[0]._draw = lambda box: go.wait(10) and draw(box)
+    with renderer.for_screen():
+        first = levels[0][512:2048, 512:2048]
+    assert not go.is_set()
+    assert np.abs(first.astype(int) - picture[512:2048, 512:2048]).max() < 12  # coarse, and of the same place
+    assert (first != picture[512:2048, 512:2048]).any()
+    go.set()
+    settle(renderer)
+    with renderer.for_screen():
+        again = levels[0][512:2048, 512:2048]
+    np.testing.assert_array_equal(again, picture[512:2048, 512:2048])
+    assert np.shares_memory(first, again)
+
+
+def test_finer_tiles_that_are_there_are_taken_before_coarser_ones(renderer):
+    picture = smooth(3000, 2600)
+    stain = AlignedStain("HE", ArrayPyramid(picture, 0.5))
+    levels = levels_of(stain, ReferenceGrid.of(stain.pyramid), renderer)
+    wanted = levels[1].read(Box(512, 512, 256, 256))
+    asked = []
+    renderer.behind.want = lambda asker, tiles: asked.append(len(tiles))
+    with renderer.for_screen():
+        shown = levels[0][1024:1536, 1024:1536]
+    np.testing.assert_array_equal(shown[1:-1:2, 1:-1:2].shape, (255, 255, 3))
+    assert np.abs(shown.reshape(256, 2, 256, 2, 3).mean(axis=(1, 3)) - wanted).max() <= 1
+    assert asked == [1]
+
+
+def test_outside_the_screen_an_index_is_exact_and_a_box_kept_on_the_screen_is_not_touched(renderer):
+    picture = noise(1600, 1600)
+    stain = AlignedStain("HE", ArrayPyramid(picture, 0.5))
+    levels = levels_of(stain, ReferenceGrid.of(stain.pyramid), renderer)
+    with renderer.for_screen():
+        levels[0][0:1024, 0:1024]
+    np.testing.assert_array_equal(levels[0][100:1500, 3:900], picture[100:1500, 3:900])
+
+
+def test_a_view_larger_than_the_cache_ends_exact_all_the_same():
+    small = Renderer(bytes_most=2 * TILE_PX * TILE_PX * 3)
+    picture = noise(2048, 2048)
+    stain = AlignedStain("HE", ArrayPyramid(picture, 0.5))
+    levels = levels_of(stain, ReferenceGrid.of(stain.pyramid), small)
+    with small.for_screen():
+        levels[0][:]
+    settle(small)
+    with small.for_screen():
+        np.testing.assert_array_equal(levels[0][:], picture)
+    assert small.behind.idle
+    small.close()
+
+
+def test_a_tile_that_cannot_be_read_is_gray_on_the_screen_and_an_error_elsewhere(renderer):
+    def draw(box):
+        if box.row == 0 and box.col == 0:
+            raise OSError("the disk is gone")
+        return np.full((*box.shape, 3), 7, np.uint8)
+
+    coarser = TiledLevel(Size(512, 512), lambda box: np.full((*box.shape, 3), 9, np.uint8), renderer)
+    level = TiledLevel(Size(1024, 1024), draw, renderer, coarser)
+    said = []
+    renderer.behind.failed = said.append
+    with renderer.for_screen():
+        assert (level[:] == 9).all()
+    settle(renderer)
+    with renderer.for_screen():
+        shown = level[:]
+    assert (shown[:512, :512] == 160).all()
+    assert (shown[512:] == 7).all()
+    assert len(said) == 1
+    with pytest.raises(OSError, match="disk is gone"):
+        level[:]

@@ -186,6 +186,7 @@ def test_pictures_of_all_that_a_case_can_show(opened):
     from stainloom.plugin.pictures import take_pictures
 
     session = opened(small_case(("reference", "good", "check", "good", "missing")))
+    session.finish()
     before = list(session.viewer.layers), session.layers.shown(session.viewer)
     pictures = list(take_pictures(session))
     assert [p.name for p in pictures] == ["aligned.png", "labels.png", "classes.png", "weights.png"]

@@ -35,6 +35,7 @@ def test_a_study_opens_with_its_first_case_and_the_list_shows_it(docks, tiny_cas
     listed = docks.docks["Cases"].list.list.cases
     assert [listed.index(row, 0).data() for row in range(listed.rowCount())] == ["S01 (P01)", "S02 (P02)", "S03 (P03)"]
     assert listed.index(0, 1).data() == "\N{CHECK MARK}"  # aligned
+    workspace.session.finish()
     layers = len(workspace.viewer.layers)
     docks.docks["Cases"].step(1)
     qtbot.waitUntil(lambda: workspace.case.name == "S02" and workspace.session.settled, timeout=20_000)
@@ -42,6 +43,73 @@ def test_a_study_opens_with_its_first_case_and_the_list_shows_it(docks, tiny_cas
     for _ in range(4):
         docks.docks["Cases"].step(1)
     qtbot.waitUntil(lambda: workspace.case.name == "S03", timeout=20_000)
+
+
+def test_who_steps_on_quickly_opens_the_last_case_alone(docks, tiny_case, qtbot, monkeypatch):
+    from stainloom import jobs
+
+    docks.docks["Cases"].open_study(tiny_case)
+    workspace = docks.workspace
+    read, put = [], []
+    open_view = jobs.open_view
+    monkeypatch.setattr(
+        jobs, "open_view", lambda study, case, **more: read.append(case) or open_view(study, case, **more)
+    )
+    workspace.case_changed.connect(lambda: put.append(workspace.case and workspace.case.name))
+    for name in ("S02", "S01", "S02", "S03", "S02", "S03"):
+        workspace.ask_for_case(name)
+    qtbot.waitUntil(lambda: not workspace._opening and workspace.case.name == "S03", timeout=20_000)
+    assert read == ["S02", "S03"]
+    assert put == ["S03"]
+    workspace.close_case()
+    assert put == ["S03", None]
+
+
+def test_a_case_that_cannot_be_opened_is_a_message_and_the_one_shown_stays(docks, tiny_case, qtbot):
+    docks.docks["Cases"].open_study(tiny_case)
+    workspace = docks.workspace
+    shutil.rmtree(tiny_case / "cases" / "S02")
+    with qtbot.waitSignal(workspace.refused, timeout=20_000) as refused:
+        workspace.ask_for_case("S02")
+    assert isinstance(refused.args[0], CaseError)
+    qtbot.waitUntil(lambda: not workspace._opening)
+    assert workspace.session.view.case.name == "S01"
+
+
+def test_the_next_case_takes_the_layers_of_the_one_before_and_leaves_nothing_of_it(docks, tiny_case, qtbot):
+    import gc
+    import weakref
+
+    from qtpy.QtWidgets import QApplication
+
+    def left(planted):
+        """What is still alive of a case after the next one was opened."""
+        session = workspace.session
+        session.finish()
+        session.show_stain("VG")
+        levels = session.layers.stains["VG"].data
+        found = [weakref.ref(one) for one in (session, session.view, session.renderer, levels[0])]
+        planted.append(levels[0])
+        if len(planted) < 2:
+            planted.clear()
+        del session, levels
+        workspace.step(1)
+        qtbot.waitUntil(lambda: not workspace._opening, timeout=20_000)
+        workspace.session.finish()
+        QApplication.processEvents()
+        QApplication.sendPostedEvents(None, 52)  # what was put off with deleteLater
+        gc.collect()
+        return [one for one in found if one() is not None]
+
+    docks.docks["Cases"].open_study(tiny_case)
+    workspace = docks.workspace
+    layer = workspace.session.layers.stains["VG"]
+    layer.opacity, layer.name = 0.3, "mine"
+    assert left([]) == []
+    assert workspace.case.name == "S02"
+    assert workspace.session.layers.stains["VG"] is layer
+    assert (layer.opacity, layer.name, layer.visible) == (1.0, "VG", False)
+    assert left([None]) != []  # the same check sees a level that somebody holds on to
 
 
 def test_a_folder_that_is_no_study_is_a_message(docks, tmp_path, qtbot):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import TYPE_CHECKING, Any
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from napari.layers import Image, Labels, Layer
 
 _SETTLING_ROUNDS = 2
+_PATIENCE_S = 30.0
 
 
 def main_window(viewer: napari.Viewer) -> QMainWindow:
@@ -38,7 +40,22 @@ def canvas_widget(viewer: napari.Viewer) -> QWidget:
 
 
 def settle(viewer: napari.Viewer) -> None:
-    """Let Qt lay out, and napari choose levels and draw, before the window is photographed."""
+    """Let Qt lay out, napari choose levels and draw, and fine tiles come, before the window is photographed."""
+    _turn(viewer)
+    # What a slide is drawn from behind the window; layers of other kinds have nothing to wait for.
+    behind = {level.renderer.behind for level in map(_first_level, viewer.layers) if hasattr(level, "renderer")}
+    end = time.monotonic() + _PATIENCE_S
+    while not all(each.idle for each in behind) and time.monotonic() < end:
+        QApplication.processEvents()
+        time.sleep(0.005)
+    _turn(viewer)
+
+
+def _first_level(layer: Layer) -> object:
+    return layer.data[0] if getattr(layer, "multiscale", False) else None
+
+
+def _turn(viewer: napari.Viewer) -> None:
     for _ in range(_SETTLING_ROUNDS):
         QApplication.processEvents()
         viewer.window._qt_viewer.canvas.native.update()
@@ -57,12 +74,17 @@ def photograph(viewer: napari.Viewer) -> bytes:
 
 
 def slice_by_screen(
-    layer: Image, context: Callable[[], AbstractContextManager[object]], ratio: Callable[[], float]
+    viewer: napari.Viewer,
+    layer: Image,
+    context: Callable[[], AbstractContextManager[object]],
+    ratio: Callable[[], float],
 ) -> None:
     """Let napari slice a layer of levels within a context of ours, and only while it is visible.
 
     Parameters
     ----------
+    viewer
+        Where the layer is, or will be.
     layer
         A multiscale picture.
     context
@@ -73,7 +95,8 @@ def slice_by_screen(
     Notes
     -----
     napari works out for every layer at every draw which box of which level is wanted, also for those that are hidden
-    (2 ms each); here that is done when they are shown. The coarsest level is asked each time instead of being kept.
+    (2 ms each); here that is done when they are shown. Where another box is wanted, only that is drawn: see `redraw`. The
+    coarsest level is asked each time instead of being kept.
     """
     found, update = ref(layer), type(layer)._update_draw
     waiting: list[tuple[object, ...]] = []
@@ -84,8 +107,13 @@ def slice_by_screen(
             return
         threshold = tuple(side * ratio() for side in shape_threshold)
         waiting[:] = [(scale_factor, corner_pixels_displayed, threshold)]
-        if here.visible:
+        if not here.visible:
+            return
+        before = here.corner_pixels
+        with here._block_refresh():
             update(here, *waiting.pop())
+        if here.corner_pixels is not before:
+            redraw(viewer, here)
 
     @contextmanager
     def slicing() -> Iterator[None]:

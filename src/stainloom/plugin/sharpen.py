@@ -89,7 +89,7 @@ class Sharpener(QObject):
 
     def _take(self, layer: Layer) -> None:
         if tiled(layer, self._renderer):
-            slice_by_screen(layer, self._renderer.for_screen, self._ratio)
+            slice_by_screen(self._viewer, layer, self._renderer.for_screen, self._ratio)
             self._idle.start(_AHEAD_MS)
 
     def _moved(self, *_: Any) -> None:
@@ -162,5 +162,4 @@ def _missing(layer: Image, view: Image, margin: int) -> list[Wanted]:
 
 
 def _not_kept(level: TiledLevel, box: Box) -> list[Wanted]:
-    wanted = [level.wanted(tile) for tile in level.tiles(box)]
-    return [one for one in wanted if level.renderer.kept(one[0]) is None]
+    return [level.wanted(tile) for tile in level.tiles(box) if level.renderer.kept(level.key(tile)) is None]
