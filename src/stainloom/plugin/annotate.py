@@ -84,6 +84,7 @@ class Painter(QObject):
         self.locked: set[int] = set()
         self.hidden: set[int] = set()
         self.layer: Labels | None = None
+        self._in_hand: tuple[int, str, float] = (0, "", 0.0)
         self.areas_px: dict[int, int] = {}
         self.lesions: tuple[Lesion, ...] = ()
         self._carrying: Carrying | None = None
@@ -142,7 +143,7 @@ class Painter(QObject):
         """Paint on a layer whose data is the raster."""
         self.layer = layer
         layer.editable = not self.read_only
-        layer.selected_label = self.classes[0].id if self.classes else 0
+        layer.selected_label = self._in_hand[0] or (self.classes[0].id if self.classes else 0)
         layer.preserve_labels = False
         layer.contour = 0
         self._color()
@@ -152,6 +153,8 @@ class Painter(QObject):
         layer.events.paint.connect(self._stroke_ended)
         layer.events.set_data.connect(self._drawn_whole)
         layer.events.selected_label.connect(self._tell_classes)
+        if self._in_hand[1] and not self.read_only:
+            layer.mode, layer.brush_size = self._in_hand[1:]
         for digit, lesion in enumerate(self.classes[:9], start=1):
             layer.bind_key(str(digit), lambda _, id=lesion.id: self.choose(id), overwrite=True)
         for keys, act in (("Control-Z", self.undo), ("Control-Shift-Z", self.redo), ("Control-Y", self.redo)):
@@ -162,6 +165,7 @@ class Painter(QObject):
         layer, self.layer = self.layer, None
         if layer is None:
             return
+        self._in_hand = (int(layer.selected_label), str(layer.mode), float(layer.brush_size))
         self.flush()
         layer.events.labels_update.disconnect(self._drawn)
         layer.events.paint.disconnect(self._stroke_ended)

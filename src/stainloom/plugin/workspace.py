@@ -9,7 +9,7 @@ from typing import Any
 
 import napari
 from napari.layers import Layer
-from napari.qt.threading import create_worker
+from napari.qt.threading import WorkerBase, create_worker
 from qtpy.QtCore import QObject, QTimer, Signal
 
 from stainloom import jobs
@@ -29,6 +29,7 @@ from stainloom.plugin.warm import WarmChild
 _log = logging.getLogger(__name__)
 
 _LEAVING_MS = 50
+_WORKERS_MS = 5000
 _CASES_A_LOOK = 250
 """Cases after which the lists are told what was seen so far: a look at thousands takes half a minute."""
 
@@ -198,7 +199,10 @@ class Workspace(QObject):
         self.warm.close()
         self.thumbnails.close()
         self.close_case()
-        return all(painter.wait() for painter in self._leaving)
+        written = all(painter.wait() for painter in self._leaving)
+        # A worker that ends after Qt has taken its signals away ends the process with a crash.
+        WorkerBase.await_workers(_WORKERS_MS)
+        return written
 
     def _clear(self) -> list[Layer]:
         """Close the case that is shown; its layers, white now, are still in the viewer."""
@@ -361,6 +365,7 @@ class Workspace(QObject):
         if self._asked:
             return  # another case is on its way
         look, on_glass = self.session.looking.look, self.session.looking.on_glass
+        painting = self.viewer.layers.selection.active is self.session.layers.lesions
         try:
             self.open_case(name)
         except StainloomError as error:
@@ -370,6 +375,9 @@ class Workspace(QObject):
         if self.session.looking.on_glass != on_glass:
             # It was aligned meanwhile: the place looked at was one of its own glass.
             self.session.looking.show_whole()
+        if painting and self.session.layers.lesions is not None:
+            self.session.finish()
+            self.viewer.layers.selection.active = self.session.layers.lesions
 
 
 _Opened = tuple[CaseView, jobs.Paint]
