@@ -313,7 +313,8 @@ def windows(home: Path, study: Path) -> Iterator[list[tuple[str, str]]]:
             try:
                 walk(camera, copy, Path(scratch))
             finally:
-                camera.docks.workspace.queue.stop()
+                camera.workspace.queue.stop()
+                camera.wait(lambda: camera.workspace.queue.current is None)
                 camera.viewer.close()
             yield camera.taken
 
