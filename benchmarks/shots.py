@@ -83,6 +83,12 @@ class Camera:
                 print("  did not settle", flush=True)
                 return
 
+    def close(self) -> None:
+        """Stop what runs and close the window: it would ask what becomes of a job."""
+        self.workspace.queue.stop()
+        self.wait(lambda: self.workspace.queue.current is None)
+        self.viewer.close()
+
     def _settled(self) -> bool:
         session = self.workspace.session
         thumbnails = self.workspace.thumbnails
@@ -313,9 +319,7 @@ def windows(home: Path, study: Path) -> Iterator[list[tuple[str, str]]]:
             try:
                 walk(camera, copy, Path(scratch))
             finally:
-                camera.workspace.queue.stop()
-                camera.wait(lambda: camera.workspace.queue.current is None)
-                camera.viewer.close()
+                camera.close()
             yield camera.taken
 
 
