@@ -209,6 +209,7 @@ def test_a_case_without_paint_and_prediction_has_only_the_checkerboard(opened):
 def test_one_map_at_a_time_is_laid_over_and_nothing_before_somebody_asks(opened, qtbot):
     session = opened(small_case())
     layers = session.viewer.layers
+    session.finish()
     before = list(layers)
     active = layers.selection.active
     zoom, centre = session.viewer.scene.camera.zoom, session.viewer.scene.camera.center

@@ -94,7 +94,7 @@ sys.exit(window.main(sys.argv[1:]))
     for words, case in (([str(tiny_case)], "S01"), ([str(tiny_case), "--case", "S02"], "S02"), ([], "")):
         ended = subprocess.run([sys.executable, "-c", code, *words], capture_output=True, text=True, check=False)
         assert ended.returncode == 0, ended.stderr
-        assert "['Cases', 'Align', 'Colour', 'Patches', 'Train', 'Review']" in ended.stdout
+        assert "['Cases', 'Align', 'Paint', 'Colour', 'Patches', 'Train', 'Review']" in ended.stdout
         assert case in ended.stdout
         assert ended.stdout.rstrip().endswith("[]")
 

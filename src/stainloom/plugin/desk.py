@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 from qtpy.QtCore import QObject
 
 from stainloom.plugin._napari import (
@@ -12,7 +14,9 @@ from stainloom.plugin._napari import (
     main_window,
     show_status_bar,
 )
+from stainloom.plugin.annotate import Painter
 from stainloom.plugin.captions import Captions
+from stainloom.plugin.glass import Glass
 from stainloom.plugin.keys import KeysEverywhere, listed
 from stainloom.plugin.keyspanel import KeysPanel
 from stainloom.plugin.overviewmap import Overview
@@ -42,6 +46,7 @@ class Desk(QObject):
         self.keys = KeysEverywhere(main_window(viewer), canvas_widget(viewer))
         self.overview = Overview(workspace)
         self.help: KeysPanel | None = None
+        self._fed: tuple[Painter, Glass] | None = None
         workspace.case_changed.connect(self._take_case)
         workspace.help_wanted.connect(self.show_keys)
 
@@ -57,14 +62,20 @@ class Desk(QObject):
 
     def _take_case(self) -> None:
         """The strip says what the legend would say of the stains; the canvas listens to keys at once."""
-        session = self.workspace.session
+        session, painter = self.workspace.session, self.workspace.painter
+        if self._fed is not None:
+            # A painter outlives the session that it painted in, and would keep all of it.
+            with suppress(RuntimeError, TypeError):
+                self._fed[0].carried_changed.disconnect(self._fed[1].paint_changed)
+            self._fed = None
         if session is None:
             return
         session.leave_stains_to_strip()
-        painter = getattr(self.workspace, "painter", None)
         if painter is not None:
-            session.looking.glass.carried = painter.carried
-            painter.carried_changed.connect(session.looking.glass.paint_changed)
+            glass = session.looking.glass
+            glass.carried = painter.carried
+            painter.carried_changed.connect(glass.paint_changed)
+            self._fed = (painter, glass)
 
     def leave(self) -> None:
         """The window closes: keep how it was looked at, and give napari its own back. A second time does nothing."""
