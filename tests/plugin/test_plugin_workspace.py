@@ -96,9 +96,13 @@ def test_the_next_case_takes_the_layers_of_the_one_before_and_leaves_nothing_of_
         workspace.step(1)
         qtbot.waitUntil(lambda: not workspace._opening, timeout=20_000)
         workspace.session.finish()
-        QApplication.processEvents()
-        QApplication.sendPostedEvents(None, 52)  # what was put off with deleteLater
-        gc.collect()
+        # Pictures and paint of the case before may still be on their way in threads.
+        for _ in range(30):
+            qtbot.wait(100)
+            QApplication.sendPostedEvents(None, 52)  # what was put off with deleteLater
+            gc.collect()
+            if all(one() is None for one in found):
+                break
         return [one for one in found if one() is not None]
 
     docks.docks["Cases"].open_study(tiny_case)

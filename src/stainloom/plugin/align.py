@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from napari.qt.threading import create_worker
 from qtpy.QtWidgets import QVBoxLayout, QWidget
+from superqt.utils import create_worker
 
 from stainloom import jobs
 from stainloom.case.aligned import AlignedStain

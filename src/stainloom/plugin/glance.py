@@ -6,8 +6,8 @@ import logging
 from collections.abc import Callable
 from typing import Any
 
-from napari.qt.threading import create_worker
 from qtpy.QtCore import QObject, Signal
+from superqt.utils import create_worker
 
 from stainloom.errors import StainloomError
 

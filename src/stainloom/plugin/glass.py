@@ -7,8 +7,8 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from napari.qt.threading import create_worker
 from psygnal import Signal
+from superqt.utils import create_worker
 
 from stainloom.case.view import CaseView, StainView
 from stainloom.case.warp import Warp

@@ -7,8 +7,8 @@ from typing import Any
 
 import napari
 from napari.layers import Layer
-from napari.qt.threading import create_worker
 from psygnal import Signal
+from superqt.utils import create_worker
 
 from stainloom.case.view import MapsView
 from stainloom.errors import StainloomError

@@ -8,8 +8,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from napari.qt.threading import create_worker
 from qtpy.QtCore import QObject, QTimer
+from superqt.utils import create_worker
 
 from stainloom.errors import StainloomError
 from stainloom.io.windowfile import NewerWindowFile, remember, remembered

@@ -6,10 +6,10 @@ import logging
 from typing import Any
 
 import numpy as np
-from napari.qt.threading import create_worker
 from qtpy.QtCore import QEvent, QObject, QPointF, QRectF, Qt
 from qtpy.QtGui import QColor, QImage, QMouseEvent, QPainter, QPaintEvent, QPen, QPixmap, QPolygonF
 from qtpy.QtWidgets import QWidget
+from superqt.utils import create_worker
 
 from stainloom.plugin._napari import canvas_widget
 from stainloom.plugin.field import Field

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from napari.qt.threading import create_worker
 from qtpy.QtCore import QObject, QTimer, Signal
+from superqt.utils import create_worker
 
 from stainloom import jobs
 from stainloom.case.run import RunFacts

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 from typing import Any
 
-from napari.qt.threading import create_worker
 from qtpy.QtCore import Qt, Signal
 from qtpy.QtGui import QColor, QIcon, QPixmap
 from qtpy.QtWidgets import (
@@ -18,6 +17,7 @@ from qtpy.QtWidgets import (
     QVBoxLayout,
     QWidget,
 )
+from superqt.utils import create_worker
 
 from stainloom.case.predicted import Region, least_certain
 from stainloom.case.view import MapsView

@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from napari.qt.threading import create_worker
 from qtpy.QtCore import QTimer, QUrl
 from qtpy.QtGui import QDesktopServices
 from qtpy.QtWidgets import QComboBox, QHBoxLayout, QPushButton, QWidget
+from superqt.utils import create_worker
 
 from stainloom import jobs
 from stainloom.errors import StainloomError

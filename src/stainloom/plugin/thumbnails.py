@@ -7,9 +7,9 @@ from collections import OrderedDict
 from pathlib import Path
 from typing import Any
 
-from napari.qt.threading import create_worker
 from qtpy.QtCore import QObject, Signal
 from qtpy.QtGui import QImage, QPixmap
+from superqt.utils import create_worker
 
 from stainloom.case.aligned import Look
 from stainloom.errors import StainloomError

@@ -9,8 +9,8 @@ from typing import Any
 
 import napari
 from napari.layers import Layer
-from napari.qt.threading import WorkerBase, create_worker
 from qtpy.QtCore import QObject, QTimer, Signal
+from superqt.utils import WorkerBase, create_worker
 
 from stainloom import jobs
 from stainloom.case.aligned import Look
