@@ -33,7 +33,7 @@ def workspace(*cases: CaseState, shown: int | None = 0, patchsets: tuple[str, ..
 
 
 def test_docks_come_in_the_order_of_the_work():
-    assert [entry.name for entry in DOCKS] == ["Cases", "Align", "Colour", "Patches", "Train", "Review"]
+    assert [entry.name for entry in DOCKS] == ["Cases", "Align", "Paint", "Colour", "Patches", "Train", "Review"]
     assert all(entry.purpose.endswith(".") for entry in DOCKS)
 
 

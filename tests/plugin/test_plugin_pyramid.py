@@ -202,8 +202,8 @@ def test_slicing_for_the_screen_waits_for_no_tile_and_ends_exact(renderer):
     levels = levels_of(stain, ReferenceGrid.of(stain.pyramid), renderer)
     np.asarray(levels[-1])
     go = threading.Event()
-    draw = levels[0]._draw
-    levels[0]._draw = lambda box: go.wait(10) and draw(box)
+    draw = levels[0]._draw["normalized"]
+    levels[0]._draw = {"normalized": lambda box: go.wait(10) and draw(box)}
     with renderer.for_screen():
         first = levels[0][512:2048, 512:2048]
     assert not go.is_set()

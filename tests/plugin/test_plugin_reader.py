@@ -85,7 +85,7 @@ def test_a_slide_becomes_a_layer_in_um_and_is_closed_with_it(tmp_path):
     assert keywords["scale"] == (0.5, 0.5)
     assert keywords["units"] == ("um", "um")
     np.testing.assert_array_equal(levels[0][100:300, 200:600], pixels[100:300, 200:600])
-    slide = levels[0]._draw.__closure__
+    slide = levels[0]._draw["normalized"].__closure__
     opened = next(cell.cell_contents for cell in slide if hasattr(cell.cell_contents, "pyramid")).pyramid
     del levels, slide
     gc.collect()

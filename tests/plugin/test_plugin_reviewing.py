@@ -30,7 +30,7 @@ def workspace(
         case=case or found[0] if found else None,
         session=SimpleNamespace(box_on_canvas=lambda: box),
         queue=SimpleNamespace(current=current),
-        predicted=SimpleNamespace(runs=runs, run=run, facts=facts, maps=maps, with_maps=with_maps),
+        predicted=SimpleNamespace(runs=runs, run=run, facts=facts, maps=maps, with_maps=with_maps, looked=True),
     )
 
 

@@ -397,7 +397,11 @@ def run_cells(run: RunState) -> tuple[str, str, str]:
         right += f"\n{100 * run.test.interval[0]:.0f} to {100 * run.test.interval[1]:.0f} %"
     if run.control != "none":
         return name, right, f"! control:\n{run.control}"
-    return name, right, f"{_TICK} learned" if run.outcome == "learned" else f"{_CROSS} did not\nlearn"
+    if run.outcome != "learned":
+        return name, right, f"{_CROSS} did not\nlearn"
+    # It learned its training patients; what counts is patients that it never saw.
+    guessed = run.test is not None and run.test.chance is not None and run.test.accuracy <= run.test.chance
+    return name, right, "! no better\nthan guessing" if guessed else f"{_TICK} learned"
 
 
 def run_lines(run: RunState) -> list[str]:
