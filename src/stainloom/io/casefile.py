@@ -154,8 +154,10 @@ class StudyFolder:
 
     def case_path(self, case_name: str) -> Path:
         """The folder of a case; `CaseError` where its name is none or a link leads out of the study."""
-        # Asked for fifty times where a case is looked at, and each time the links of the whole path would be followed.
-        if case_name not in self._case_paths:
+        # Asked for fifty times where a case is looked at: links of the whole path are followed once, and again where the
+        # folder became one since.
+        known = self._case_paths.get(case_name)
+        if known is None or known.is_symlink() or known.parent.is_symlink():
             self._case_paths[case_name] = confine(self.path, f"cases/{check_name(case_name, 'a case')}")
         return self._case_paths[case_name]
 
