@@ -189,7 +189,7 @@ class Dock(QScrollArea):
         button.setText("?")
         button.setToolTip("All keys of the window")
         button.setAccessibleName("All keys of the window")
-        button.clicked.connect(self.workspace.help_wanted)
+        button.clicked.connect(lambda: self.workspace.help_wanted.emit())
         return button
 
     def look(self) -> None:
