@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -14,6 +15,7 @@ from stainloom.errors import PatchError
 from stainloom.geometry import Size, whole
 from stainloom.io.casefile import StudyFolder
 from stainloom.io.patchset import open_patchset
+from stainloom.io.slides import fingerprint
 from stainloom.io.tiff import write_pyramid
 from stainloom.io.tiles import TileCache
 from stainloom.jobs.opening import in_focus, open_stain
@@ -93,9 +95,12 @@ def test_a_reference_out_of_focus_is_said_and_used(tiny_case: Path) -> None:
 
 
 def _blur(folder: StudyFolder, case: str, stain: str, um: float) -> None:
+    """Have a slide as if it had been scanned out of focus when the case was taken in."""
     found = folder.case(case)
-    with open_stain(folder, found, stain, TileCache()) as slide:
-        scale = slide.um_per_px[0]
-        pixels = cv2.GaussianBlur(slide.read(0, whole(slide.levels[0])), (0, 0), um / scale[0])
+    with open_stain(folder, found, stain, TileCache()) as pyramid:
+        scale = pyramid.um_per_px[0]
+        pixels = cv2.GaussianBlur(pyramid.read(0, whole(pyramid.levels[0])), (0, 0), um / scale[0])
     file = folder.slide_path(found, found.slide(stain))
     write_pyramid(file, Size(*pixels.shape[:2]), scale, lambda box: pixels[box.row : box.row_end])
+    slide = replace(found.slide(stain), fingerprint=fingerprint(file))
+    folder.save_case(replace(found, slides={**found.slides, stain: slide}))

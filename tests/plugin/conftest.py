@@ -1,6 +1,7 @@
 """Tests of the plugin change nobody's napari preferences, and nothing that the window remembers."""
 
 import atexit
+import gc
 import os
 import shutil
 import tempfile
@@ -65,3 +66,44 @@ class Watchdog:
 def watchdog(qtbot) -> Watchdog:
     """Measures how long the window makes somebody wait."""
     return Watchdog()
+
+
+@pytest.fixture(scope="module")
+def window(qapp):
+    """One window of 1280 x 800 px for a module's tests, because opening one takes seconds."""
+    import napari
+    from napari._app_model import get_app_model
+
+    from stainloom.plugin._napari import main_window, settle
+
+    viewer = napari.Viewer(show=True, show_welcome_screen=False)
+    main_window(viewer).resize(1280, 800)
+    settle(viewer)
+    yield viewer
+    viewer.close()
+    del viewer
+    gc.collect()
+    # napari names its commands once a process, and the tests between two modules make it forget that it did.
+    app = get_app_model()
+    type(app).destroy(app.name)
+
+
+@pytest.fixture
+def opened(window):
+    """Opens cases in the window and takes them out again."""
+    from stainloom.plugin._napari import main_window, settle
+    from stainloom.plugin.session import Session
+
+    sessions = []
+
+    def open_case(view):
+        sessions.append(Session.open(window, view))
+        settle(window)
+        return sessions[-1]
+
+    yield open_case
+    for session in sessions:
+        session.close()
+    window.layers.clear()
+    main_window(window).resize(1280, 800)
+    settle(window)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import gc
 
 import numpy as np
 import pytest
@@ -11,41 +10,6 @@ from test_plugin_layers import NAMES, small_case
 from test_plugin_session import canvas_of, photo
 
 pytestmark = pytest.mark.screen
-
-
-@pytest.fixture(scope="module")
-def window(qapp):
-    import napari
-
-    from stainloom.plugin._napari import main_window, settle
-
-    viewer = napari.Viewer(show=True, show_welcome_screen=False)
-    main_window(viewer).resize(1280, 800)
-    settle(viewer)
-    yield viewer
-    viewer.close()
-    del viewer
-    gc.collect()
-
-
-@pytest.fixture
-def opened(window):
-    """Opens cases in the window and takes them out again."""
-    from stainloom.plugin._napari import settle
-    from stainloom.plugin.session import Session
-
-    sessions = []
-
-    def open_case(view):
-        sessions.append(Session.open(window, view))
-        settle(window)
-        return sessions[-1]
-
-    yield open_case
-    for session in sessions:
-        session.close()
-    window.layers.clear()
-    settle(window)
 
 
 @pytest.fixture

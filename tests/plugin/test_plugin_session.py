@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import gc
 
 import numpy as np
 import pytest
@@ -15,43 +14,6 @@ from stainloom.geometry import ArrayPyramid
 from stainloom.plugin.overlay import CLASSES, RESEARCH_ONLY, SIMULATED, Overlay
 
 pytestmark = pytest.mark.screen
-
-
-@pytest.fixture(scope="module")
-def window(qapp):
-    """One window of 1280 x 800 px for many tests, because opening one takes seconds."""
-    import napari
-
-    from stainloom.plugin._napari import main_window, settle
-
-    viewer = napari.Viewer(show=True, show_welcome_screen=False)
-    main_window(viewer).resize(1280, 800)
-    settle(viewer)
-    yield viewer
-    viewer.close()
-    del viewer
-    gc.collect()
-
-
-@pytest.fixture
-def opened(window):
-    """Opens cases in the window and takes them out again."""
-    from stainloom.plugin._napari import main_window, settle
-    from stainloom.plugin.session import Session
-
-    sessions = []
-
-    def open_case(view):
-        sessions.append(Session.open(window, view))
-        settle(window)
-        return sessions[-1]
-
-    yield open_case
-    for session in sessions:
-        session.close()
-    window.layers.clear()
-    main_window(window).resize(1280, 800)
-    settle(window)
 
 
 def photo(session) -> np.ndarray:
