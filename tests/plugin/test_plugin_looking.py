@@ -9,6 +9,8 @@ import pytest
 from test_plugin_layers import NAMES, small_case
 from test_plugin_session import canvas_of, photo
 
+from stainloom.plugin.overlay import CLASSES
+
 pytestmark = pytest.mark.screen
 
 
@@ -172,11 +174,20 @@ def test_a_map_that_is_switched_on_side_by_side_is_shown_alone_over_one_stain(op
     session = opened(small_case())
     session.looking.show("SMA")
     session.looking.show_grid()
-    session.layers.predicted.visible = True
+    session.show_overlay(CLASSES, now=True)
     qtbot.waitUntil(lambda: session.looking.mode == "single")
-    assert session.layers.predicted.visible
+    assert session.overlay.shown == CLASSES
     assert shown(session) == ("SMA",)
     assert not session.viewer.canvas.grid.enabled
+
+
+def test_a_map_that_comes_while_a_stain_is_shown_as_scanned_takes_the_view_back_to_the_reference(opened, qtbot):
+    session = opened(small_case())
+    session.looking.show("SMA")
+    session.looking.show_scanned(True)
+    session.show_overlay(CLASSES, now=True)
+    qtbot.waitUntil(lambda: not session.looking.on_glass and session.overlay.shown == CLASSES)
+    assert shown(session) == ("SMA",)
 
 
 # Turned

@@ -88,7 +88,7 @@ def test_the_reference_and_the_paint_come_first_and_the_other_stains_in_turn(ses
     qtbot.waitUntil(lambda: len(session.viewer.layers) == 7, timeout=20_000)
     assert [layer.name for layer in session.viewer.layers] == [
         *(stain.name for stain in PROTOCOLS[0].stains),
-        "Checkerboard of aligned stains",
+        "Checkerboard",
         "Lesions",
     ]
     assert session.viewer.layers.selection.active is session.layers.lesions

@@ -99,6 +99,7 @@ class Looking:
         self.glass.carrying_changed.connect(self._carried)
         self.viewer.canvas.grid.events.enabled.connect(self._grid_switched)
         self.viewer.layers.selection.events.active.connect(self._selected)
+        self.viewer.layers.events.inserted.connect(self._follow)
 
     # What is looked at
 
@@ -460,7 +461,7 @@ class Looking:
     def _is_picture(self, layer: Any) -> bool:
         return any(layer is picture for picture in (*self.layers.stains.values(), self.layers.checkerboard))
 
-    def _follow(self) -> None:
+    def _follow(self, *_: Any) -> None:
         for layer in self.layers:
             if not any(layer is known for known in self._followed):
                 layer.events.visible.connect(self._switched)
@@ -547,6 +548,7 @@ class Looking:
         self._busy = True
         self.viewer.canvas.grid.events.enabled.disconnect(self._grid_switched)
         self.viewer.layers.selection.events.active.disconnect(self._selected)
+        self.viewer.layers.events.inserted.disconnect(self._follow)
         for layer in self._followed:
             layer.events.visible.disconnect(self._switched)
         self.flicker.end()

@@ -114,7 +114,8 @@ class MapOverlay:
     def _put_classes(self, maps: MapsView) -> None:
         layer = self._there(self._layers.predicted)
         if layer is None:
-            self._layers.predicted = self._add(predicted_layer(maps))
+            self._layers.predicted = predicted_layer(maps)
+            self._add(self._layers.predicted)
         elif layer.data is not maps.class_map:
             fill_predicted(layer, maps)
         self._hide_but(self._layers.predicted)
@@ -123,7 +124,8 @@ class MapOverlay:
         self._layers.overlay = overlay
         layer = self._there(self._layers.shares)
         if layer is None:
-            self._layers.shares = self._add(shares_layer(maps, overlay, values))
+            self._layers.shares = shares_layer(maps, overlay, values)
+            self._add(self._layers.shares)
         else:
             fill_shares(layer, maps, overlay, values)
         self._hide_but(self._layers.shares)
@@ -132,15 +134,15 @@ class MapOverlay:
         """A layer that the user did not take off the list."""
         return layer if layer is not None and layer in self._viewer.layers else None
 
-    def _add(self, layer: Layer) -> Layer:
+    def _add(self, layer: Layer) -> None:
+        """Put a new layer into the viewer, not shown yet."""
         # A layer that is added becomes the active one, and whoever is painting would paint no more.
         active = self._viewer.layers.selection.active
-        layer.opacity = self.opacity
+        layer.opacity, layer.visible = self.opacity, False
         layer.events.visible.connect(self._tell)
         self._viewer.add_layer(layer)
         if active is not None and active in self._viewer.layers:
             self._viewer.layers.selection.active = active
-        return layer
 
     def _tell(self, *_: Any) -> None:
         self.changed.emit()
