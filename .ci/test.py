@@ -1,4 +1,4 @@
-"""Lint, types and tests: the screen tests and the rest as two pytest processes, their counts added up in one closing line.
+"""Lint, types and tests: the screen tests in two halves and the rest, all at once, their counts added up in one closing line.
 
 A test of real data that was skipped counts as failed where the data folder exists.
 """
@@ -10,6 +10,7 @@ import sys
 import tempfile
 import time
 import xml.etree.ElementTree as ElementTree
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -17,10 +18,19 @@ BIN = Path(sys.executable).parent
 DATA = Path(os.environ.get("STAINLOOM_DATA", ROOT.parent / "shared" / "data"))
 
 
-def run(title: str, *words: str) -> bool:
-    """Run a command in the repository, print how long it took, and say whether it succeeded."""
+def run(title: str, *words: str, into: Path | None = None) -> bool:
+    """Run a command in the repository, print how long it took, and say whether it succeeded.
+
+    With `into`, what it prints goes to that file, and is printed when it has ended.
+    """
     started = time.monotonic()
-    succeeded = subprocess.run(words, cwd=ROOT, check=False).returncode == 0
+    if into is None:
+        succeeded = subprocess.run(words, cwd=ROOT, check=False).returncode == 0
+    else:
+        with into.open("wb") as printed:
+            ended = subprocess.run(words, cwd=ROOT, check=False, stdout=printed, stderr=subprocess.STDOUT)
+        succeeded = ended.returncode == 0
+        print(into.read_text(encoding="utf-8", errors="replace"), end="", flush=True)
     print(f"--- {title}: {'passed' if succeeded else 'FAILED'} in {time.monotonic() - started:.0f} s", flush=True)
     return succeeded
 
@@ -51,16 +61,25 @@ def main() -> int:
     fine &= run("types", str(BIN / "mypy"))
     screen = ["xvfb-run", "-a", "-s", "-screen 0 1920x1080x24"] if shutil.which("xvfb-run") else []
     total = [0, 0]
-    with tempfile.TemporaryDirectory() as folder:
-        for title, wrapper, marker, options in (
-            # Left to itself, napari's pytest plugin loads napari and Qt into every process.
-            ("tests without a screen", [], "not screen", ["-p", "no:napari"]),
-            # Collecting the other rooms would import torch, which no process with a window may.
-            ("tests with a screen", screen, "screen", ["tests/plugin"]),
-        ):
-            report = Path(folder) / f"{marker.replace(' ', '-')}.xml"
-            words = ["pytest", "-q", "-m", marker, f"--junitxml={report}", *options, *sys.argv[1:]]
-            succeeded = run(title, *wrapper, python, "-m", *words)
+    windows = sorted(str(path.relative_to(ROOT)) for path in (ROOT / "tests" / "plugin").glob("test_*.py"))
+    batteries = (
+        # Left to itself, napari's pytest plugin loads napari and Qt into every process.
+        ("tests without a screen", [], "not screen", ["-p", "no:napari"]),
+        # Collecting the other rooms would import torch, which no process with a window may. Windows mostly wait.
+        ("tests with a screen, one half", screen, "screen", windows[::2]),
+        ("tests with a screen, the other half", screen, "screen", windows[1::2]),
+    )
+    with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(len(batteries)) as both:
+        ends = []
+        for title, wrapper, marker, options in batteries:
+            report = Path(folder) / f"{len(ends)}.xml"
+            # A base folder each: pytest removes old ones of the same name, and these run at once.
+            home = f"--basetemp={folder}/{report.stem}"
+            words = ["pytest", "-q", "-m", marker, f"--junitxml={report}", home, *options, *sys.argv[1:]]
+            end = both.submit(run, title, *wrapper, python, "-m", *words, into=report.with_suffix(".txt"))
+            ends.append((report, end))
+        for report, end in ends:
+            succeeded = end.result()
             passed, failed = counts(report)
             total[0] += passed
             total[1] += failed + (not succeeded and failed == 0)

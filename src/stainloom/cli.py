@@ -85,13 +85,14 @@ class WrongUse(Exception):
 
 
 class Control:
-    """What whoever started the job may say meanwhile: cancel, pause, resume, detach; the end of input means stop."""
+    """What whoever started the job may say meanwhile: cancel, pause, resume, finish, detach; the end of input means stop."""
 
     def __init__(self, *, listen: bool) -> None:
         self._cancel = threading.Event()
         self._go = threading.Event()
         self._go.set()
         self._seen = threading.Event()
+        self._finish = False
         if listen:
             threading.Thread(target=self._listen, daemon=True).start()
 
@@ -103,6 +104,9 @@ class Control:
             elif word == "pause":
                 self._go.clear()
             elif word == "resume":
+                self._go.set()
+            elif word == "finish":
+                self._finish = True
                 self._go.set()
             elif word == "detach":
                 # Nobody is left to say resume.
@@ -121,12 +125,14 @@ class Control:
         if not self._seen.wait(_PATIENCE_S):
             _thread.interrupt_main()
 
-    def state(self) -> Literal["go", "pause", "cancel"]:
-        """`cancel`, `pause` or `go`: for a job that saves its state before it pauses."""
+    def state(self) -> Literal["go", "pause", "cancel", "finish"]:
+        """`cancel`, `pause`, `finish` or `go`: for a job that saves its state before it pauses, and can end early."""
         if self._cancel.is_set():
             self._seen.set()
             return "cancel"
-        return "go" if self._go.is_set() else "pause"
+        if not self._go.is_set():
+            return "pause"
+        return "finish" if self._finish else "go"
 
     def watch(self, progress: Progress, *, pauses: bool = True) -> Progress:
         """A progress callable that also cancels, and pauses unless the job does so itself."""
@@ -382,7 +388,9 @@ def _job(commands: Any, name: str, text: str, run: Run) -> argparse.ArgumentPars
     parser.set_defaults(run=run, title=name)
     parser.add_argument("--json", action="store_true", help="say progress and result as JSON lines")
     parser.add_argument(
-        "--control", action="store_true", help="take cancel, pause, resume and detach on standard input"
+        "--control",
+        action="store_true",
+        help="take cancel, pause, resume, detach and (training) finish on standard input",
     )
     return parser
 

@@ -36,7 +36,7 @@ def said(dock) -> str:
 
 
 def settled(align, qtbot) -> None:
-    qtbot.waitUntil(lambda: align.controls.job is None and not align.workspace._looking, timeout=120_000)
+    qtbot.waitUntil(lambda: align.controls.job is None and align.workspace.settled, timeout=120_000)
 
 
 def by_hand(align, qtbot, stain: str):

@@ -64,7 +64,7 @@ def said(dock) -> str:
 
 def settle(dock, qtbot) -> None:
     qtbot.waitUntil(lambda: dock._looking is None and dock.workspace.queue.current is None, timeout=120_000)
-    qtbot.waitUntil(lambda: not dock.workspace._looking, timeout=60_000)
+    qtbot.waitUntil(lambda: dock.workspace.settled, timeout=60_000)
 
 
 def drop(dock, *paths: Path) -> None:

@@ -41,7 +41,7 @@ def walked(simulated_study, tmp_path_factory) -> Path:
         ("register", str(study)),
         ("normalize", str(study)),
         ("export", str(study)),
-        ("train", str(study), *SMALL, "--most-epochs", "40", "--learn-epochs", "40"),
+        ("train", str(study), *SMALL, "--most-epochs", "3", "--learn-epochs", "3"),
     )
     for words in steps:
         ended = subprocess.run(

@@ -27,6 +27,7 @@ TRAINING = {
     "warmup_steps": 10,
 }  # fmt: skip
 LIMIT_MS = 240_000
+PREDICTED = "S03"
 
 
 @pytest.fixture
@@ -62,8 +63,7 @@ def click(button, qtbot) -> None:
 def rest(docks, qtbot) -> None:
     """Wait until no job runs and the window knows what came of it."""
     workspace = docks.workspace
-    qtbot.waitUntil(lambda: workspace.queue.current is None and not workspace._looking, timeout=LIMIT_MS)
-    qtbot.waitUntil(lambda: workspace.session is None or workspace.session.settled, timeout=LIMIT_MS)
+    qtbot.waitUntil(lambda: workspace.queue.current is None and workspace.settled, timeout=LIMIT_MS)
 
 
 def run(docks, name, qtbot, watchdog) -> None:
@@ -191,6 +191,7 @@ def test_the_road_by_hand_and_by_command_gives_the_same(docks, scans, qtbot, wat
     # Predict, look at it.
     docks.show("Review")
     review = docks.docks["Review"]
+    assert workspace.case.name == PREDICTED
     review.run.setCurrentIndex(0)
     with watchdog.step("Review"):
         click(review.case, qtbot)
@@ -226,7 +227,14 @@ def copy_with_paint_only(study: Path, target: Path) -> Path:
 def by_command(study: Path, training: dict[str, object]) -> None:
     """Every job of the road as a command line."""
     options = [word for name, value in training.items() for word in (f"--{name.replace('_', '-')}", str(value))]
-    for words in (["register"], ["transfer"], ["normalize"], ["export"], ["train", *options], ["predict"]):
+    for words in (
+        ["register"],
+        ["transfer"],
+        ["normalize"],
+        ["export"],
+        ["train", *options],
+        ["predict", "--case", PREDICTED],
+    ):
         command = [sys.executable, "-m", "stainloom.cli", words[0], str(study), *words[1:]]
         ended = subprocess.run(command, capture_output=True, text=True, check=False)
         assert ended.returncode == 0, f"{words}: {ended.stdout[-500:]} {ended.stderr[-1500:]}"

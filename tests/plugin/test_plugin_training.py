@@ -147,7 +147,7 @@ def test_a_training_draws_pauses_goes_on_is_cancelled_and_taken_up_again(docks, 
     assert panel._live[0]["epoch"] == 1  # the curve is whole from its first epoch
     controls.cancel.click()
     qtbot.waitUntil(lambda: controls.job is None, timeout=20_000)
-    qtbot.waitUntil(lambda: not workspace._looking, timeout=20_000)
+    qtbot.waitUntil(lambda: workspace.settled, timeout=20_000)
 
 
 def test_a_training_left_running_is_found_and_can_be_stopped(docks, tiny_case, qtbot):
@@ -202,7 +202,7 @@ def test_fused_and_each_single_stain_are_asked_for_in_turn_and_cancelled_togethe
     dock.controls.cancel.click()
     qtbot.waitUntil(lambda: dock.controls.job is None and workspace.queue.current is None, timeout=20_000)
     assert workspace.queue.waiting == ()
-    qtbot.waitUntil(lambda: not workspace._looking, timeout=20_000)
+    qtbot.waitUntil(lambda: workspace.settled, timeout=20_000)
 
 
 def test_a_run_is_handed_to_review(docks, tiny_case, qtbot):

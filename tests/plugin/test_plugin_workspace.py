@@ -25,7 +25,7 @@ def docks(make_napari_viewer, qtbot):
 
 
 def settled(workspace, qtbot) -> None:
-    qtbot.waitUntil(lambda: not workspace._looking, timeout=20_000)
+    qtbot.waitUntil(lambda: workspace.settled, timeout=20_000)
 
 
 def test_a_study_opens_with_its_first_case_and_the_list_shows_it(docks, tiny_case, qtbot):

@@ -19,6 +19,7 @@ from stainloom.wording import many
 
 if TYPE_CHECKING:
     from stainloom.model.settings import TrainSettings
+    from stainloom.model.train import Control
 
 
 def _go() -> Literal["go"]:
@@ -36,11 +37,12 @@ def train(
     patchset: str | None = None,
     resume: bool = False,
     on_epoch: Callable[[Mapping[str, float]], None] = _nobody,
-    control: Callable[[], Literal["go", "pause", "cancel"]] = _go,
+    control: Control = _go,
     progress: Progress = silent,
 ) -> Outcome:
     """Train the network that weighs the stains, on the latest patch set unless another is named.
 
+    `control` says `cancel`, `pause`, `finish` or `go`, as `stainloom.model.train` has it.
     `on_epoch` gets each line of metrics, of a training that goes on those before too.
     """
     from stainloom.io.patchset import open_patchset

@@ -22,7 +22,7 @@ FUSION_NAMES: tuple[str, ...] = ("se",)
 MAY_CHANGE = {
     "most_epochs",
     "most_passes",
-    "minutes",
+    "stop_after_minutes",
     "patience_epochs",
     "learn_epochs",
     "threads",
@@ -69,7 +69,7 @@ class TrainSettings:
         Stop after this many epochs.
     most_passes
         Stop after this many samples have been shown (a sample shown twice counts twice); 0: no such limit.
-    minutes
+    stop_after_minutes
         Stop after this many minutes; 0: no such limit. A time limit makes the result depend on the machine's speed.
     patience_epochs
         Stop when the validation loss has not fallen for this many epochs, once it is below that of the class mix alone.
@@ -104,7 +104,7 @@ class TrainSettings:
     epoch_samples: Annotated[int, Interval(ge=0, le=10_000_000)] = 0
     most_epochs: Annotated[int, Interval(ge=1, le=8000)] = 8000
     most_passes: Annotated[int, Interval(ge=0, le=10_000_000_000)] = 0
-    minutes: Annotated[float, Interval(ge=0, le=100_000)] = 0.0
+    stop_after_minutes: Annotated[float, Interval(ge=0, le=100_000)] = 0.0
     patience_epochs: Annotated[int, Interval(ge=1, le=8000)] = 20
     learn_epochs: Annotated[int, Interval(ge=1, le=8000)] = 60
     validation_samples: Annotated[int, Interval(ge=16, le=1_000_000)] = 2000

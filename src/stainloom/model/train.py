@@ -27,10 +27,12 @@ from stainloom.model.trained import EpochFigures, TrainResult
 from stainloom.model.trainstate import copied, resume, state_of
 from stainloom.progress import Cancelled, Progress, silent
 from stainloom.settings import as_json
+from stainloom.wording import lasting, many
 
 _log = logging.getLogger(__name__)
 
-Control = Callable[[], Literal["go", "pause", "cancel"]]
+Wish = Literal["go", "pause", "cancel", "finish"]
+Control = Callable[[], Wish]
 
 _PAUSE_S = 0.05
 _BETAS, _EPSILON = (0.9, 0.999), 1e-8
@@ -72,7 +74,8 @@ def train(
     on_epoch
         Gets each line of metrics.
     control
-        Asked after every batch: `go`, `pause` (asked again until it says otherwise) or `cancel`.
+        Asked after every batch: `go`, `pause` (asked again until it says otherwise), `cancel`, or `finish`: end as soon as
+        something was learned, with the best weights so far.
 
     Returns
     -------
@@ -154,6 +157,7 @@ def _obey(
                 wish = control()
     if wish == "cancel":
         raise Cancelled
+    training.finishing = wish == "finish" and training.learned
 
 
 class Training:
@@ -192,6 +196,7 @@ class Training:
         self.history: list[dict[str, float]] = []
         self.stopped: str | None = None
         self.between_batches = True
+        self.finishing = False
         self.seconds = 0.0
         self._since = self._saved = time.monotonic()
 
@@ -230,12 +235,12 @@ class Training:
 
     @property
     def epoch_over(self) -> bool:
-        return self.epoch_seen >= self.epoch_length or self._budget_spent()
+        return self.epoch_seen >= self.epoch_length or self.finishing or self._budget_spent()
 
     def _budget_spent(self) -> bool:
         limits = self.settings
         passes_spent = limits.most_passes > 0 and self.passes >= limits.most_passes
-        return passes_spent or (limits.minutes > 0 and self.elapsed() >= limits.minutes * 60)
+        return passes_spent or (limits.stop_after_minutes > 0 and self.elapsed() >= limits.stop_after_minutes * 60)
 
     def elapsed(self) -> float:
         """Seconds of training, rests left out."""
@@ -348,13 +353,15 @@ class Training:
 
     def reason_to_stop(self) -> str | None:
         """Why it is over, or None."""
+        if self.finishing:
+            return "asked to finish"
         if self.learned and self.stale >= self.settings.patience_epochs:
             return "plateau of the validation loss"
         if not self.learned and self.epoch >= self.settings.learn_epochs:
             return f"not below the loss of the class mix after {self.epoch} epochs"
         if self.epoch >= self.settings.most_epochs:
             return "most_epochs reached"
-        return "most_passes or minutes reached" if self._budget_spent() else None
+        return "most_passes or stop_after_minutes reached" if self._budget_spent() else None
 
     def share(self) -> tuple[float, float]:
         """How far it is, by the limit that is nearest."""
@@ -362,19 +369,22 @@ class Training:
         shares = [(self.epoch + self.epoch_seen / self.epoch_length) / settings.most_epochs]
         if settings.most_passes:
             shares.append(self.passes / settings.most_passes)
-        if settings.minutes:
-            shares.append(self.elapsed() / (settings.minutes * 60))
+        if settings.stop_after_minutes:
+            shares.append(self.elapsed() / (settings.stop_after_minutes * 60))
         return (min(1.0, max(shares)), 1.0)
 
     def line(self) -> str:
-        """One line for the user."""
+        """One line for the user: how good it is, and when it will end."""
+        now = f"training, epoch {self.epoch + 1}"
         if not self.history:
-            return f"training, epoch {self.epoch + 1}"
+            return now
         last = self.history[-1]
-        return (
-            f"training, epoch {self.epoch + 1}, validation loss {last['validation_loss']:.3f} "
-            f"(class mix {last['prior_loss']:.3f}), balanced accuracy {last['validation_balanced_accuracy']:.2f}"
-        )
+        said = f"{now}: {last['validation_accuracy']:.0%} of the validation windows right"
+        if not self.learned:
+            return f"{said}, no better than guessing yet"
+        left = self.settings.patience_epochs - self.stale
+        epoch_s = self.elapsed() / max(1e-9, self.epoch + self.epoch_seen / self.epoch_length)
+        return f"{said}; ends after {many(left, 'more epoch')} without a better one, about {lasting(left * epoch_s)}"
 
     # State
 

@@ -286,6 +286,9 @@ class JobControls(QWidget):
         self.pause.setCheckable(True)
         self.pause.setToolTip("Rests at the end of the step; what was learned so far is kept on disk")
         self.pause.toggled.connect(self._pause)
+        self.finish = QPushButton("Finish")
+        self.finish.setToolTip("Ends now: the best that was learned so far becomes a run that Review can use")
+        self.finish.clicked.connect(self._finish)
         self.run = QPushButton("Run")
         self.cancel = QPushButton("Cancel")
         self.cancel.setEnabled(False)
@@ -296,6 +299,7 @@ class JobControls(QWidget):
         buttons = QHBoxLayout()
         buttons.addWidget(self.run, 3)
         buttons.addWidget(self.pause, 1)
+        buttons.addWidget(self.finish, 1)
         buttons.addWidget(self.cancel, 1)
         rows = QVBoxLayout(self)
         rows.setContentsMargins(0, 0, 0, 0)
@@ -304,6 +308,7 @@ class JobControls(QWidget):
         rows.addWidget(self.stage)
         self.job: Job | None = None
         self._what = ""
+        self._finishing = False
         self._clock = QTimer(self)
         self._clock.setInterval(_TICK_MS)
         self._clock.timeout.connect(self._tell)
@@ -313,11 +318,14 @@ class JobControls(QWidget):
     def follow(self, job: Job, waits_for: str = "") -> None:
         """Show a job until it ends."""
         self.job = job
+        self._finishing = False
         self._what = f"Waits for: {waits_for}" if waits_for else "Starting"
         self.cancel.setEnabled(True)
         self.pause.setVisible(self._pauses)
         self.pause.setChecked(False)
         self.pause.setEnabled(False)
+        self.finish.setVisible(self._pauses)
+        self.finish.setEnabled(False)
         self.bar.setVisible(True)
         self.stage.setVisible(True)
         self.bar.setValue(0)
@@ -331,6 +339,16 @@ class JobControls(QWidget):
             self._what = "Stopping"
             self.cancel.setEnabled(False)
             self.pause.setEnabled(False)
+            self.finish.setEnabled(False)
+            self._tell()
+
+    def _finish(self) -> None:
+        if self.job is not None:
+            self._what = "Ends as soon as something is learned"
+            self._finishing = True
+            self.finish.setEnabled(False)
+            self.pause.setEnabled(False)
+            self.job.finish()
             self._tell()
 
     def _pause(self, rest: bool) -> None:
@@ -345,7 +363,10 @@ class JobControls(QWidget):
         self.bar.setValue(round(share * _BAR_STEPS))
         if not self.cancel.isEnabled():
             return
+        if self._finishing:
+            return
         self.pause.setEnabled(True)
+        self.finish.setEnabled(True)
         if self.pause.isChecked():
             if what == _PAUSED:
                 self._what = "Paused; what was learned so far is kept on disk"
@@ -362,6 +383,7 @@ class JobControls(QWidget):
         self._clock.stop()
         self.cancel.setEnabled(False)
         self.pause.setVisible(False)
+        self.finish.setVisible(False)
         self.bar.setVisible(False)
         self.stage.setVisible(False)
 

@@ -207,7 +207,7 @@ _JOBS = (
         settings_of("train"),
         _plan_train,
         _said,
-        basic=("stains", "most_epochs", "minutes"),
+        basic=("stains", "stop_after_minutes"),
         pauses=True,
         offers=_patch_stains,
         cancelled="Cancelled. What it had learned is kept: it can go on.",

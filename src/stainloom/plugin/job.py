@@ -180,6 +180,10 @@ class Job(QObject):
             self._rests = None
         self._say("resume")
 
+    def finish(self) -> None:
+        """Ask a training to end early, with the best that it has learned; it goes on until it has learned something."""
+        self._say("finish")
+
     def detach(self) -> None:
         """Leave it running when this window is gone; it is no longer ours, and `ended` does not follow."""
         self._detached = True

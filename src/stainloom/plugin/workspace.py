@@ -17,6 +17,7 @@ from stainloom.case.aligned import Look
 from stainloom.case.view import CaseView
 from stainloom.errors import LabelError, StainloomError
 from stainloom.jobs.survey import CaseState, StudyState
+from stainloom.plugin import looking
 from stainloom.plugin._napari import main_window, remove_layers
 from stainloom.plugin.annotate import Painter
 from stainloom.plugin.job import Job, JobQueue, Result
@@ -81,6 +82,7 @@ class Workspace(QObject):
         self._leaving: list[Painter] = []
         self._asked = ""
         self._opening = False
+        self._stays = False
 
     @property
     def case(self) -> CaseState | None:
@@ -91,6 +93,11 @@ class Workspace(QObject):
             return self.state.case(self.session.view.case.name)
         except KeyError:
             return None
+
+    @property
+    def settled(self) -> bool:
+        """Whether nothing is being read, and all that is on the screen is as fine as it will be."""
+        return not (self._looking or self._opening or self._asked) and (self.session is None or self.session.settled)
 
     def open_study(self, study: Path, case: str | None = None) -> None:
         """Open a study and show a case of it: the one that is named, else the one looked at last, else the first.
@@ -129,7 +136,7 @@ class Workspace(QObject):
     def open_case(self, name: str) -> None:
         """Show another case; the one before is closed when the new one is open."""
         assert self.state is not None
-        self._asked = ""
+        self._asked, self._stays = "", False
         self._refuse_unsaved(name)
         self._put(*_opened(self.state.path, name, self._paint_of(name), tuple(self._leaving)))
 
@@ -149,7 +156,7 @@ class Workspace(QObject):
     def ask_for_case(self, name: str) -> None:
         """Show another case when its files are open, which is done off the window's thread; who asks again is served last."""
         self._refuse_unsaved(name)
-        self._asked = name
+        self._asked, self._stays = name, False
         if not self._opening:
             self._open_asked()
 
@@ -167,9 +174,14 @@ class Workspace(QObject):
 
     def _take_view(self, found: _Read) -> None:
         opened, name, error = found
-        wanted, self._asked = name == self._asked, self._asked if name != self._asked else ""
+        wanted = name == self._asked
+        if wanted:
+            self._asked = ""
         if opened is not None and wanted:
+            stay = self._place() if self._stays else None
             self._put(*opened)
+            if stay is not None:
+                self._go_back(*stay)
         elif opened is not None:
             view, paint = opened
             view.close()
@@ -364,13 +376,19 @@ class Workspace(QObject):
             return
         if self._asked:
             return  # another case is on its way
-        look, on_glass = self.session.looking.look, self.session.looking.on_glass
+        self.ask_for_case(name)
+        self._stays = True
+
+    def _place(self) -> tuple[looking.Look, bool, bool] | None:
+        """What is looked at, whether on its own glass, and whether the paint is in hand."""
+        if self.session is None:
+            return None
         painting = self.viewer.layers.selection.active is self.session.layers.lesions
-        try:
-            self.open_case(name)
-        except StainloomError as error:
-            self.refused.emit(error)
-            return
+        return self.session.looking.look, self.session.looking.on_glass, painting
+
+    def _go_back(self, look: looking.Look, on_glass: bool, painting: bool) -> None:
+        """Look at a case that was opened anew as it was looked at before."""
+        assert self.session is not None
         self.session.looking.recall(look)
         if self.session.looking.on_glass != on_glass:
             # It was aligned meanwhile: the place looked at was one of its own glass.
