@@ -15,6 +15,12 @@ def listed(names: Sequence[str]) -> str:
     return f"{', '.join(names[:-1])} and {names[-1]}" if len(names) > 1 else "".join(names)
 
 
+def named(names: Sequence[str], most: int = 5) -> str:
+    """The first names of many: *S01, S02 and 40 more*."""
+    more = len(names) - most
+    return listed(names) if more <= 0 else f"{', '.join(names[:most])} and {more:,} more"
+
+
 def size_of(bytes_: float) -> str:
     """A size on disk: *3 MB*, *1.4 GB*."""
     if bytes_ >= 1e9:

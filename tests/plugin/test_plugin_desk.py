@@ -276,3 +276,23 @@ def test_a_stain_that_is_gone_is_not_looked_at_again(docks):
     assert looking.stain == "HE"
     looking.recall(Look("Masson", "VG", "single", False, None))
     assert (looking.stain, looking.overlay) == ("Masson", "")
+
+
+def test_the_legend_folds_to_its_cautions_and_stays_folded_in_the_next_case(docks, tiny_case, qtbot):
+    from qtpy.QtCore import Qt
+
+    from stainloom.plugin._napari import canvas_widget
+
+    docks.workspace.open_study(tiny_case, "S01")
+    whole = legend_of(docks)
+    high = whole.height()
+    qtbot.keyClick(canvas_widget(docks.workspace.viewer), Qt.Key.Key_G)
+    assert whole.height() < high
+    docks.workspace.open_case("S02")
+    assert legend_of(docks).height() < high
+    qtbot.keyClick(canvas_widget(docks.workspace.viewer), Qt.Key.Key_G)
+    assert legend_of(docks).height() == high
+
+
+def legend_of(docks):
+    return docks.workspace.session._panel

@@ -137,3 +137,23 @@ class RunFacts:
     def learned(self) -> bool:
         """Whether it is a network to predict with."""
         return not self.problem and self.outcome == "learned" and self.control == "none"
+
+    @property
+    def accuracy(self) -> float | None:
+        """Share of the test windows that it has right; None where it was not tested."""
+        return self._tested("accuracy")
+
+    @property
+    def chance(self) -> float | None:
+        """What guessing the largest class has right of them."""
+        return self._tested("chance")
+
+    @property
+    def guesses(self) -> bool:
+        """Whether it is no better than guessing on patients that it never saw."""
+        return self.accuracy is not None and self.chance is not None and self.accuracy <= self.chance
+
+    def _tested(self, figure: str) -> float | None:
+        test = self.figures.get("test")
+        found = test.get(figure) if isinstance(test, Mapping) else None
+        return found if isinstance(found, float) else None

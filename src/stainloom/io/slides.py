@@ -206,5 +206,5 @@ def _head(path: Path, stain: str | None) -> bytes:
         stain=stain,
         expected="a slide file",
         found=found,
-        next="check the path, or find the slide with `stainloom study relocate`",
+        next="check the path, or find the slide (dock Cases, or `stainloom study relocate`)",
     )

@@ -28,6 +28,7 @@ from stainloom.jobs.opening import (
 from stainloom.jobs.outcome import Outcome, SlideTask
 from stainloom.progress import Progress, part, silent
 from stainloom.settings import as_json
+from stainloom.wording import listed, many
 from stainloom.workers import over
 
 if TYPE_CHECKING:
@@ -124,9 +125,13 @@ def export(
         path = writer.finish(split, figures=figures, progress=part(progress, 0.9, 1))
     totals = _totals(by_patient, folder)
     classes = ", ".join(f"{short} {count}" for short, count in totals.items())
-    text = f"Patch set {path.name}: {len(windows)} windows ({classes}), each in {len(chosen.turns)} turns"
+    text = f"{many(len(windows), 'window')} ({classes}), each in {len(chosen.turns)} turns"
     if figures:
-        text += f"; windows per set {figures['windows']}, class mix within {figures['deviation_points']:.1f} points"
+        sets = [
+            f"{count:,} for {'training' if name == 'train' else name}" for name, count in figures["windows"].items()
+        ]
+        text += f": {listed(sets)}; class mix within {figures['deviation_points']:.1f} points"
+    text += f" (patch set {path.name[:8]})"
     return Outcome(
         (f"patchsets/{path.name}",),
         {"patchset": path.name, "windows": len(windows), "classes": totals, **figures},
@@ -153,7 +158,7 @@ def painted_cases(
                     stain=raw[case.name][0],
                     expected="normalized colours in all cases, or in none",
                     found=f"colours as scanned in {', '.join(raw[case.name])}",
-                    next="run `stainloom normalize`",
+                    next="normalize the others too (dock Colour, or `stainloom normalize`)",
                 )
             tasks.append(SlideTask(folder.path, case.name, "", settings))
         except StainloomError as error:

@@ -158,7 +158,7 @@ def not_aligned(case: Case, stain: str) -> CaseError:
         stain=stain,
         expected="an alignment",
         found="none",
-        next="run `stainloom register`",
+        next="align it (dock Align, or `stainloom register`)",
     )
 
 
@@ -184,7 +184,7 @@ def take_snapshot(folder: StudyFolder, case: Case) -> Labels:
             f"nothing is painted in case {case.name}",
             expected="lesions painted on the reference, or imported outlines",
             found="none",
-            next="paint in the window, or run `stainloom annotations import`",
+            next="paint it (dock Paint), or run `stainloom annotations import`",
         )
     if not os.access(folder.case_path(case.name), os.W_OK):
         store = open_store(folder, case, read_only=True)

@@ -231,7 +231,9 @@ def export_annotations(study: Path, case: str, file: Path, *, stain: str | None 
         carried = folder.carried(case, name)
         if carried is None:
             raise LabelError(
-                f"nothing was carried to this stain of case {case}", stain=name, next="run `stainloom transfer`"
+                f"nothing was carried to this stain of case {case}",
+                stain=name,
+                next="run `stainloom transfer` (the window carries by itself)",
             )
         raster, scale = carried.raster, carried.um_per_px
         if is_stale(folder, found, name, take_snapshot(folder, found).labels_id):

@@ -214,7 +214,7 @@ def _check_normalized(folder: StudyFolder, case: Case, run: Run) -> None:
                 stain=stain,
                 expected="normalized colours",
                 found="colours as scanned",
-                next="run `stainloom normalize`",
+                next="normalize it (dock Colour, or `stainloom normalize`)",
             )
 
 

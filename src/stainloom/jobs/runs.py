@@ -35,8 +35,9 @@ def _facts(folder: StudyFolder, id: str) -> RunFacts:
 
 
 def best_run(runs: Sequence[RunFacts]) -> RunFacts | None:
-    """The latest run of the most stains among those that learned; None where none did."""
+    """The latest run of the most stains among those that learned, one that only guesses last; None where none learned."""
     learned = [run for run in runs if run.learned]
+    learned = [run for run in learned if not run.guesses] or learned
     most = max((len(run.stains) for run in learned), default=0)
     return next((run for run in reversed(learned) if len(run.stains) == most), None)
 
@@ -51,7 +52,7 @@ def chosen_run(folder: StudyFolder, id: str | None) -> Run:
     if id is None:
         best = best_run(known_runs(folder.path))
         if best is None:
-            raise ModelError("the study has no trained run yet", next="run `stainloom train`")
+            raise ModelError("the study has no trained run yet", next="train one (dock Train, or `stainloom train`)")
         id = best.id
     return _load(folder, (id,))[0]
 

@@ -98,12 +98,12 @@ def train(
     id = save_run(folder.path / "runs", run)
     drop_state(place)
     progress(1, 1, "trained")
-    said = f"Run {id} on {', '.join(run.stains)}: {run.outcome}"
+    said = f"{', '.join(run.stains)}: {run.outcome}"
     if run.outcome != "learned" and not control_run:
         raise ModelError(
             f"the network did not learn from these patches (run {id} keeps the record)",
             expected="a validation loss below that of guessing by class shares",
-            found=f"{run.figures.get('validation_loss')} against {run.figures.get('prior_loss')}",
+            found=f"{run.figures['validation_loss']:.2f} against {run.figures['prior_loss']:.2f}",
             next="look at the patches of each class, export more of them, or train longer",
         )
     test = run.figures["test"]
@@ -113,9 +113,10 @@ def train(
             if run.one_patient
             else "held-out patients"
         )
-        said += f"; on {where} {test['accuracy']:.1%} right, {test['balanced_accuracy']:.1%} balanced over classes"
+        said += f"; on {where} {test['accuracy']:.0%} right, {test['balanced_accuracy']:.0%} balanced over classes"
         said += f" ({many(test['samples'], 'window')} of {many(len(test['patients']), 'patient')}; "
-        said += f"guessing the largest class: {test['chance']:.1%})"
+        said += f"guessing the largest class: {test['chance']:.0%})"
+    said += f" (run {id})"
     return Outcome((f"runs/{id}",), {"run": id, **run.figures}, said)
 
 
@@ -140,7 +141,7 @@ def training_key(patchset: str, settings: TrainSettings) -> str:
 def latest_patchset(folder: StudyFolder) -> str:
     names = patchsets_by_age(folder)
     if not names:
-        raise PatchError("the study has no patches yet", next="run `stainloom export`")
+        raise PatchError("the study has no patches yet", next="export them (dock Patches, or `stainloom export`)")
     return names[-1]
 
 

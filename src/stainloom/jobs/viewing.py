@@ -142,7 +142,7 @@ def _maps_view(folder: StudyFolder, case: Case, run: str | None) -> MapsView | N
             f"run {run} predicted nothing over case {case.name}",
             expected=", ".join(names) or "a prediction",
             found="none of this run",
-            next=f"run `stainloom predict --run {run}`, or take another run",
+            next=f"predict with it (dock Review, or `stainloom predict --run {run}`), or take another run",
         )
     if not names:
         return None

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from stainloom.errors import PatchError
 from stainloom.patches.select import Window
+from stainloom.wording import listed, many
 
 SETS = ("train", "validation", "test")
 LEFT_OUT = "left out"
@@ -158,8 +159,8 @@ def split_figures(
     miss = 100 * np.abs(sums / sums.sum(axis=0, keepdims=True) - aims[:, None])
     patients = (table > 0).sum(axis=0)
     warnings = [
-        f"class {c} is painted in {int(patients[k])} patient{'' if patients[k] == 1 else 's'} only: "
-        f"{', '.join(each for each, n in zip(SETS, sums[:, k], strict=True) if n == 0)} without it"
+        f"class {c} is painted in {many(int(patients[k]), 'patient')} only: {_without(sums[:, k])}; paint it in cases of at "
+        "least three patients"
         for k, c in enumerate(classes)
         if (sums[:, k] == 0).any()
     ]
@@ -169,6 +170,15 @@ def split_figures(
         {each: int(n) for each, n in zip(SETS, sums.sum(axis=1), strict=True)},
         tuple(warnings),
     )
+
+
+def _without(windows: NDArray[np.float64]) -> str:
+    """What it means that some sets lack a class, given its windows by set."""
+    lacking = [each for each, n in zip(SETS, windows, strict=True) if n == 0]
+    if "train" in lacking:
+        return "it is not among the training patients, and the network will not know it"
+    said = f"{listed(lacking)} {'is' if len(lacking) == 1 else 'are'} without it"
+    return f"{said}, so nobody will know how well it is told apart" if "test" in lacking else said
 
 
 def split_halves(windows: Sequence[Window], *, gap_um: float = 100.0) -> tuple[str, ...]:

@@ -17,7 +17,7 @@ from stainloom.plugin._napari import (
 from stainloom.plugin.annotate import Painter
 from stainloom.plugin.captions import Captions
 from stainloom.plugin.glass import Glass
-from stainloom.plugin.keys import KeysEverywhere, listed
+from stainloom.plugin.keys import LEGEND_KEY, KeysEverywhere, listed
 from stainloom.plugin.keyspanel import KeysPanel
 from stainloom.plugin.overviewmap import Overview
 from stainloom.plugin.statusline import StatusLine
@@ -37,7 +37,7 @@ class Desk(QObject):
     def __init__(self, workspace: Workspace) -> None:
         super().__init__(workspace)
         self.workspace = workspace
-        self._left = False
+        self._left = self._folded = False
         viewer = workspace.viewer
         self.strip, self.status, self.captions = StainStrip(workspace), StatusLine(workspace), Captions(workspace)
         around_canvas(viewer, self.strip, self.status)
@@ -49,6 +49,13 @@ class Desk(QObject):
         self._fed: tuple[Painter, Glass] | None = None
         workspace.case_changed.connect(self._take_case)
         workspace.help_wanted.connect(self.show_keys)
+        viewer.bind_key(LEGEND_KEY, lambda _: self.fold_legend(), overwrite=True)
+
+    def fold_legend(self) -> None:
+        """Fold the legend on the slide, or unfold it; in cases that are opened later too."""
+        self._folded = not self._folded
+        if self.workspace.session is not None:
+            self.workspace.session.fold_legend(self._folded)
 
     def show_keys(self) -> None:
         """Show all keys and what they do, beside the window's work and not in its way."""
@@ -71,6 +78,7 @@ class Desk(QObject):
         if session is None:
             return
         session.leave_stains_to_strip()
+        session.fold_legend(self._folded)
         if painter is not None:
             glass = session.looking.glass
             glass.carried = painter.carried
@@ -83,6 +91,7 @@ class Desk(QObject):
             return
         self._left = True
         self.workspace.memory.keep()
+        self.workspace.viewer.bind_key(LEGEND_KEY, None, overwrite=True)
         show_status_bar(self.workspace.viewer)
         self.keys.close()
         self.captions.leave()

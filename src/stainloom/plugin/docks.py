@@ -17,7 +17,7 @@ from stainloom.plugin.patches import PatchesPanel
 from stainloom.plugin.review import ReviewDock
 from stainloom.plugin.training import TrainPanel
 from stainloom.plugin.workspace import Workspace
-from stainloom.wording import listed, many
+from stainloom.wording import listed, many, named
 
 _NO_STUDY = "Open a study first."
 _NO_CASE = "Take in slides first: the study has no case yet."
@@ -139,9 +139,15 @@ def _plan_patches(workspace: Workspace, everything: bool) -> Plan:
     if not any(case.aligned for case in painted):
         return Plan("Export patches", "", missing="Align the painted cases first.", remedy="Align")
     said = f"{many(len(painted), 'case')} painted, {sum(case.exported for case in painted)} in the latest patches."
+    unaligned = [case.name for case in painted if not case.aligned]
+    if unaligned:
+        said += f" Not aligned in every stain, so some patches lack one: {named(unaligned)}."
     raw = [case.name for case in painted if not case.normalized]
+    if raw and len(raw) < len(painted):
+        missing = f"Normalize the other painted cases too: {named(raw)}. A network must not see both raw and normalized colours."
+        return Plan("Export patches", "", missing=missing, remedy="Colour")
     if raw:
-        said += f" {many(len(raw), 'painted case')} not normalized: colours there as scanned."
+        said += " Colours as scanned: no painted case is normalized."
     words = ["export", str(state.path)]
     for case in painted:
         words += ["--case", case.name]
@@ -157,13 +163,14 @@ def _plan_train(workspace: Workspace, everything: bool) -> Plan:
     latest = state.latest
     if latest is not None and latest.problem:
         return Plan("Train", "", missing="The latest patches cannot be read: export them again.", remedy="Patches")
-    said = f"Trains on patch set {state.patchsets[-1][:8]}"
+    said = ""
     if latest is not None:
         patients = sum(len(names) for names in latest.patients.values()) or 1
-        said += (
-            f": {many(latest.windows, 'window')} of {many(patients, 'patient')}, {many(len(latest.stains), 'stain')}"
+        made_of = (
+            f"{many(latest.windows, 'window')} of {many(patients, 'patient')}, {many(len(latest.stains), 'stain')}"
         )
-    return Plan("Train", f"{said}.", ("train", str(state.path)))
+        said = f"Trains on the latest patches: {made_of}."
+    return Plan("Train", said, ("train", str(state.path)))
 
 
 def _said(result: Result) -> str:

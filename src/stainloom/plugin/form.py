@@ -22,7 +22,7 @@ from qtpy.QtWidgets import (
 
 from stainloom.settings import Field, check, describe
 
-_UNITS = {"um": "um", "px": "px", "deg": "degrees", "mm2": "mm2", "mb": "MB", "bytes": "bytes", "minutes": "minutes"}
+_UNITS = {"um": "um", "px": "px", "deg": "degrees", "mm2": "mm²", "mb": "MB", "bytes": "bytes", "minutes": "minutes"}
 _WRONG = "#F0B23C"
 _TICKS_A_LINE = 3
 _MORE, _LESS = "More settings", "Fewer settings"

@@ -51,6 +51,7 @@ class Key:
 
 _STAINS, _NEAR, _TURN, _PAINT = "Stains", "Near and far", "Turn", "Paint (while Lesions is the active layer)"
 _MAPS = "Predicted maps"
+LEGEND_KEY = "G"
 
 VIEW_KEYS: tuple[Key, ...] = (
     Key("`", "While held: HE (the reference) in place of what is shown; over HE the stain before", _STAINS,
@@ -72,6 +73,7 @@ VIEW_KEYS: tuple[Key, ...] = (
 """Keys of how a case is looked at, without those of its stains."""
 
 ELSEWHERE: tuple[Key, ...] = (
+    Key(LEGEND_KEY, "The legend on the slide: folded, and back", _STAINS),
     Key("Space", "While held: drag the slide, whatever tool is chosen", _NEAR),
     Key("1 to 9", "The class to paint with", _PAINT),
     Key("P", "Brush; with the right button draw around a place to fill it", _PAINT),

@@ -19,6 +19,8 @@ _FONT_PX = 13
 _LINE_PX = 19
 _GAP_PX = 6
 _BAR_PX = 14
+_SWATCH_PX = 30
+_COLOURS = "Colours"
 _QUIET = "#9AA0A8"
 
 Row = tuple[float, Callable[[QPainter, QRectF], None]]
@@ -44,6 +46,7 @@ class LegendPanel(QWidget):
         self._bold = QFont(self._font)
         self._bold.setBold(True)
         self.legend = Legend()
+        self._folded = False
         self._rows: list[Row] = []
         self._cell: QRect | None = None
         canvas.installEventFilter(self)
@@ -51,10 +54,21 @@ class LegendPanel(QWidget):
     def say(self, legend: Legend) -> None:
         """Show another legend."""
         self.legend = legend
-        self._rows = self._lay_out(legend)
+        self._rows = self._lay_out(self._shown)
         self._settle()
         self.setVisible(bool(self._rows))
         self.update()
+
+    def fold(self, folded: bool) -> None:
+        """Leave only the cautions on the slide, or show all again."""
+        self._folded = folded
+        self.say(self.legend)
+
+    @property
+    def _shown(self) -> Legend:
+        if not self._folded:
+            return self.legend
+        return Legend(notes=tuple(note for note in self.legend.notes if not note.startswith(_COLOURS)))
 
     def stand_in(self, cell: QRect | None) -> None:
         """Stand in a part of the canvas that shows nothing; None is the corner of the whole."""
@@ -102,7 +116,15 @@ class LegendPanel(QWidget):
         room = self.parentWidget().width() - 2 * _MARGIN_PX
         if self._cell is not None:
             room = self._cell.width() - 2 * _CELL_MARGIN_PX
-        return min(_WIDTH_MOST_PX, max(120, room))
+        return min(_WIDTH_MOST_PX if self._shown.stains or self._shown.bar else self._natural_width, max(120, room))
+
+    @property
+    def _natural_width(self) -> int:
+        """Room for the longest line, as far as lines may be long."""
+        said, bold, plain = self._shown, QFontMetricsF(self._bold), QFontMetricsF(self._font)
+        lines = [plain.horizontalAdvance(swatch.text) + _SWATCH_PX for swatch in said.swatches]
+        lines += [bold.horizontalAdvance(text) for text in (said.heading, *said.notes)]
+        return min(_WIDTH_MOST_PX, round(max(lines, default=0.0)) + 2 * _PAD_PX + 2)
 
     def _lay_out(self, legend: Legend) -> list[Row]:
         rows = [self._stain_row(line) for line in legend.stains]
@@ -137,7 +159,7 @@ class LegendPanel(QWidget):
             painter.setPen(QColor("#FFFFFF"))
             painter.setBrush(QColor(swatch.color))
             painter.drawRect(QRectF(box.left() + 0.5, box.top() + 3.5, 20, 11))
-            _write(painter, box.adjusted(30, 0, 0, 0), swatch.text, self._font, "#FFFFFF", elide=True)
+            _write(painter, box.adjusted(_SWATCH_PX, 0, 0, 0), swatch.text, self._font, "#FFFFFF", elide=True)
 
         return _LINE_PX, draw
 
@@ -159,7 +181,7 @@ class LegendPanel(QWidget):
 
     def _note_row(self, note: str) -> Row:
         color = {SIMULATED: "#F0E442", RESEARCH_ONLY: _QUIET}.get(
-            note, _QUIET if note.startswith("Colours") else "#F0B23C"
+            note, _QUIET if note.startswith(_COLOURS) else "#F0B23C"
         )
         return self._wrapped_row(note, self._bold if note == SIMULATED else self._font, color)
 

@@ -41,8 +41,8 @@ _BRUSH_LEAST_UM, _BRUSH_MOST_UM = 4.0, 4000.0
 _BRUSH_UM = 120.0
 _LISTED_MOST = 300
 _SWATCH_PX = 16
-_PALETTE = ("", "Class", "Key", "mm2", "Show", "Lock")
-_LESIONS = ("Lesion", "Class", "mm2")
+_PALETTE = ("", "Class", "Key", "mm²", "Show", "Lock")
+_LESIONS = ("Lesion", "Class", "mm²")
 
 
 class PaintDock(Dock):
@@ -168,7 +168,7 @@ class PaintDock(Dock):
         text, fine = painter.saving
         area = sum(painter.areas_px.values()) * _pixel_mm2(painter)
         count = len(painter.lesions)
-        said = f"{count} lesion{'' if count == 1 else 's'}, {area:.2f} mm2" if count else "nothing painted yet"
+        said = f"{count} lesion{'' if count == 1 else 's'}, {area:.2f} mm²" if count else "nothing painted yet"
         self.state.setText(f"{name}: {said}; {text if fine else '! ' + text}.")
 
     def _say_refused(self, error: StainloomError) -> None:

@@ -20,7 +20,7 @@ from stainloom.plugin.form import options
 from stainloom.plugin.glance import Glance
 from stainloom.plugin.job import Job, Result
 from stainloom.plugin.workspace import Workspace
-from stainloom.wording import listed, many, size_of
+from stainloom.wording import many, named, size_of
 
 SETS = {"train": "training", "validation": "validation", "test": "test"}
 _DEBOUNCE_MS = 700
@@ -267,7 +267,7 @@ def told_lines(figures: Mapping[str, Any]) -> list[str]:
     if not figures:
         return []
     lines = [
-        f"{SETS[name].capitalize()}: {_patients(figures['patients'][name])}"
+        f"{SETS[name].capitalize()}: {named(figures['patients'][name], _PATIENTS_NAMED)}"
         for name in SETS
         if name in figures["patients"]
     ]
@@ -283,12 +283,6 @@ def told_lines(figures: Mapping[str, Any]) -> list[str]:
     if free is not None and free < figures["bytes"]:
         lines += ["", f"! The disk has {size_of(free)} left: too little for these patches."]
     return lines
-
-
-def _patients(names: list[str]) -> str:
-    shown = names[:_PATIENTS_NAMED]
-    more = len(names) - len(shown)
-    return f"{', '.join(shown)} and {more} more" if more else listed(shown)
 
 
 def set_lines(one: PatchSetState) -> list[str]:

@@ -88,8 +88,8 @@ def run_title(run: RunFacts) -> str:
     if run.problem and not run.stains:
         return f"{run.id} (cannot be read)"
     parts = [run.stains[0] if len(run.stains) == 1 else f"{len(run.stains)} stains"]
-    accuracy = _accuracy(run)
-    parts += [f"{accuracy:.0%} right"] if accuracy is not None else []
+    parts += [f"{run.accuracy:.0%} right"] if run.accuracy is not None else []
+    parts += ["no better than guessing"] if run.guesses else []
     parts += [made_words(run.made, "%-d %b %H:%M")] if run.made else []
     return ", ".join(parts) + (" (not for this study)" if run.problem else "")
 
@@ -99,21 +99,14 @@ def run_words(run: RunFacts | None, id: str) -> str:
     if run is None or not run.stains:
         return f"Run {id}."
     said = f"Trained on {', '.join(run.stains)}, {made_words(run.made, '%-d %B %Y, %H:%M')}."
-    accuracy, test = _accuracy(run), run.figures.get("test")
-    if accuracy is not None and isinstance(test, dict):
+    if run.accuracy is not None:
         whose = "the other half of its only patient" if run.one_patient else "patients it never saw"
-        said += f" {accuracy:.0%} of {test.get('samples', 0)} windows of {whose} right"
-        chance = test.get("chance")
-        said += f"; guessing gives {chance:.0%}." if isinstance(chance, float) else "."
+        said += f" {run.accuracy:.0%} of the windows of {whose} right"
+        said += f"; guessing gives {run.chance:.0%}." if run.chance is not None else "."
+        said += " Its maps mean nothing: paint lesions of more patients, then train again." if run.guesses else ""
     else:
         said += " Never tested on other patients."
     return said
-
-
-def _accuracy(run: RunFacts) -> float | None:
-    test = run.figures.get("test")
-    found = test.get("accuracy") if isinstance(test, dict) else None
-    return found if isinstance(found, float) else None
 
 
 def made_words(made: str, form: str) -> str:

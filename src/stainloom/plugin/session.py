@@ -277,6 +277,10 @@ class Session:
         self._stains_in_legend = False
         self._tell()
 
+    def fold_legend(self, folded: bool) -> None:
+        """Leave only the cautions of the legend on the slide, or show all of it."""
+        self._panel.fold(folded)
+
     def _tell(self, *_: Any) -> None:
         said = legend(self.view, self.maps, self.layers.shown(self.viewer), self._present, self.colours)
         self._panel.say(said if self._stains_in_legend else replace(said, stains=()))
