@@ -2,6 +2,12 @@
 .PHONY: demo test shots setup lock
 FULL ?=
 
+# Where a machine lets Python keep no bytecode, every one of the many processes would compile all libraries anew.
+ifdef PYTHONDONTWRITEBYTECODE
+unexport PYTHONDONTWRITEBYTECODE
+export PYTHONPYCACHEPREFIX ?= $(CURDIR)/build/pycache
+endif
+
 demo: setup
 	.venv/bin/stainloom demo --out demo $(if $(FULL),--full)
 

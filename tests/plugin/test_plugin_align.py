@@ -375,6 +375,7 @@ def test_a_result_of_another_job_does_not_end_it(align, qtbot):
     affine = hand.laying.affine
     align.panel.page.through.setValue(80)
     align.workspace.take_changes(["cases/S01/normalization/HE.json"])
+    qtbot.waitUntil(lambda: align.panel.hand is not hand, timeout=20_000)
     now = align.panel.hand
     assert now is not hand
     assert now.laying.affine is affine
