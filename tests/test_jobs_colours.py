@@ -11,7 +11,7 @@ import cv2
 import pytest
 
 from stainloom import jobs
-from stainloom.errors import PatchError
+from stainloom.errors import CaseError, PatchError
 from stainloom.geometry import Size, whole
 from stainloom.io.casefile import StudyFolder
 from stainloom.io.patchset import open_patchset
@@ -104,3 +104,13 @@ def _blur(folder: StudyFolder, case: str, stain: str, um: float) -> None:
     write_pyramid(file, Size(*pixels.shape[:2]), scale, lambda box: pixels[box.row : box.row_end])
     slide = replace(found.slide(stain), fingerprint=fingerprint(file))
     folder.save_case(replace(found, slides={**found.slides, stain: slide}))
+
+
+def test_a_case_that_cannot_be_read_is_named_and_the_others_go_on(tiny_case: Path) -> None:
+    (tiny_case / "cases" / "S02" / "case.json").write_text("{", encoding="utf-8")
+    for outcome in (jobs.normalize(tiny_case, workers=1), jobs.transfer(tiny_case, workers=1)):
+        assert [str(problem).count("S02") > 0 or "case.json" in str(problem) for problem in outcome.problems] == [True]
+        assert any("S01" in path for path in outcome.changed)
+        assert any("S03" in path for path in outcome.changed)
+    with pytest.raises(CaseError, match=r"case\.json"):
+        jobs.normalize(tiny_case, cases=["S02"], workers=1)

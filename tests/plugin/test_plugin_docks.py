@@ -98,12 +98,20 @@ def test_patches_ask_for_paint_then_for_alignment():
     assert PLANS["Patches"](workspace(case("S01", *NEW, painted=True)), True).remedy == "Align"
     plan = PLANS["Patches"](workspace(case("S01", *GOOD, painted=True), case("S02", *GOOD)), True)
     assert plan.words == ("export", "study", "--case", "S01")
-    assert "not normalized" in plan.state
+    assert "no painted case is normalized" in plan.state
+
+
+def test_raw_and_normalized_cases_are_never_cut_together():
+    coloured = tuple(StainState(stain, "good", normalized=True) for stain in NAMES)
+    painted = CaseState("S01", "P1", coloured, painted=True)
+    plan = PLANS["Patches"](workspace(painted, case("S02", *GOOD, painted=True)), True)
+    assert plan.remedy == "Colour"
+    assert "S02" in plan.missing
 
 
 def test_training_asks_for_patches():
     assert PLANS["Train"](workspace(case("S01", *GOOD)), True).remedy == "Patches"
-    assert "abc" in PLANS["Train"](workspace(case("S01", *GOOD), patchsets=("abc",)), True).state
+    assert PLANS["Train"](workspace(case("S01", *GOOD), patchsets=("abc",)), True).words == ("train", "study")
 
 
 def test_one_case_alone_is_normalized_only_to_the_look_of_others():

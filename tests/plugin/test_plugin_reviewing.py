@@ -45,13 +45,22 @@ def test_what_is_missing_names_the_dock_that_does_it():
     assert reviewing.what_is_missing(workspace(runs=(), run="old", with_maps=("old",))) == ("", "")
 
 
+def test_a_run_that_guesses_says_so_and_one_that_finds_rare_classes_does_not():
+    poor = dataclasses.replace(FUSED, figures={"test": {**TEST, "accuracy": 0.2, "balanced_accuracy": 0.13}})
+    assert poor.guesses
+    assert "no better than guessing" in reviewing.run_title(poor)
+    assert "Its maps mean nothing" in reviewing.run_words(poor, poor.id)
+    rare = dataclasses.replace(FUSED, figures={"test": {**TEST, "accuracy": 0.2, "balanced_accuracy": 0.8}})
+    assert not rare.guesses
+
+
 def test_a_run_is_told_in_words():
     title = reviewing.run_title(FUSED)
     assert title.startswith("2 stains, 81% right, 22 Nov")
     assert reviewing.run_title(dataclasses.replace(FUSED, stains=("VG",))).startswith("VG, 81%")
     said = reviewing.run_words(FUSED, FUSED.id)
     assert "Trained on HE, VG, 22 November 2026" in said
-    assert "81% of 420 windows of patients it never saw right; guessing gives 24%." in said
+    assert "81% of the windows of patients it never saw right; guessing gives 24%." in said
     assert "only patient" in reviewing.run_words(dataclasses.replace(FUSED, one_patient=True), FUSED.id)
     assert "Never tested" in reviewing.run_words(dataclasses.replace(FUSED, figures={}), FUSED.id)
     assert reviewing.run_title(RunFacts("broken", problem="run.json")) == "broken (cannot be read)"

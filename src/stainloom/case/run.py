@@ -15,6 +15,10 @@ Outcome = Literal["learned", "did not learn"]
 Arrays = Mapping[str, NDArray[Any]]
 
 
+_BALANCED_GAIN = 0.05
+"""Mean recall over the classes beyond an equal share: less is chance on a few patients."""
+
+
 @dataclass(frozen=True, eq=False)
 class TrainState:
     """A training between two batches, complete: going on from it equals never having stopped, bit for bit.
@@ -151,9 +155,20 @@ class RunFacts:
     @property
     def guesses(self) -> bool:
         """Whether it is no better than guessing on patients that it never saw."""
-        return self.accuracy is not None and self.chance is not None and self.accuracy <= self.chance
+        return is_guessing(self.accuracy, self.chance, self._tested("balanced_accuracy"), len(self.classes))
 
     def _tested(self, figure: str) -> float | None:
         test = self.figures.get("test")
         found = test.get(figure) if isinstance(test, Mapping) else None
         return found if isinstance(found, float) else None
+
+
+def is_guessing(accuracy: float | None, chance: float | None, balanced: float | None, classes: int) -> bool:
+    """Whether a network does no better than who names the largest class everywhere, over windows and over classes.
+
+    Where one class is nearly all there is, a network that tells the others apart may have fewer windows right than that,
+    and is worth its while. False where nothing was measured.
+    """
+    if accuracy is None or chance is None or balanced is None:
+        return False
+    return accuracy <= chance and balanced <= 1 / max(1, classes) + _BALANCED_GAIN

@@ -112,7 +112,7 @@ def replace_slide(folder: StudyFolder, name: str, stain: str, path: Path, um_per
 
 
 def _check_new(folder: StudyFolder, ends: str, size: int, path: Path) -> None:
-    for case in folder.cases():
+    for case in folder.readable_cases()[0]:
         for stain, slide in case.slides.items():
             if (slide.fingerprint.bytes, slide.fingerprint.ends_sha256) == (size, ends):
                 raise CaseError(

@@ -15,7 +15,7 @@ from stainloom.case.case import Case
 from stainloom.case.slide import Slide
 from stainloom.case.study import Protocol, Study
 from stainloom.case.warp import Warp
-from stainloom.errors import CaseError
+from stainloom.errors import CaseError, StainloomError
 from stainloom.geometry import Points, Scale, as_scale
 from stainloom.io import roots as machine
 from stainloom.io.files import (
@@ -172,6 +172,16 @@ class StudyFolder:
     def cases(self, names: Sequence[str] | None = None) -> tuple[Case, ...]:
         """Read the named cases, or all."""
         return tuple(self.case(name) for name in (self.case_names() if names is None else names))
+
+    def readable_cases(self) -> tuple[tuple[Case, ...], tuple[StainloomError, ...]]:
+        """All cases that can be read, and why the others cannot."""
+        cases, problems = [], []
+        for name in self.case_names():
+            try:
+                cases.append(self.case(name))
+            except StainloomError as error:
+                problems.append(error)
+        return tuple(cases), tuple(problems)
 
     def add_case(self, case: Case) -> None:
         """Write a case that the study does not have yet; its folder appears whole."""

@@ -149,7 +149,7 @@ def take_in(
     if not rows:
         raise CaseError("there are no slides to add", next="check the folder or the table")
     groups = _by_case(rows)
-    known = folder.cases()
+    known = folder.readable_cases()[0]
     for name, group in groups.items():
         _check_block(name, group)
         _check_stains(name, group, folder.study, allow_missing)

@@ -73,7 +73,8 @@ def register(
         _check_start(folder, start, refine, cases, stains)
     chosen = settings or RegisterSettings()
     tasks = []
-    for case in chosen_cases(folder, cases):
+    selected, problems = chosen_cases(folder, cases)
+    for case in selected:
         if refine:
             take_snapshot(folder, case)
         tasks += [
@@ -84,7 +85,7 @@ def register(
             and stain not in case.left_out
             and (not needed or needs_aligning(folder, case, stain))
         ]
-    changed, warnings, problems, rows = [], [], [], []
+    changed, warnings, rows = [], [], []
     for task, result in over(tasks, _register_slide, workers=workers, progress=progress):
         if isinstance(result, StainloomError):
             problems.append(result)

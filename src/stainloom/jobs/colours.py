@@ -47,19 +47,20 @@ def normalize(
 
     folder = StudyFolder.open(study)
     chosen = settings or NormalizeSettings()
+    selected, problems = chosen_cases(folder, cases)
     if chosen.method == "none":
-        return _as_scanned(folder, chosen_cases(folder, cases), chosen_stains(folder, stains))
+        return _as_scanned(folder, selected, chosen_stains(folder, stains), problems)
     named = chosen_stains(folder, stains)
     dyed = [stain for stain in named if folder.study.stain(stain).dyes]
     tasks = [
         SlideTask(study, case.name, stain, chosen)
-        for case in chosen_cases(folder, cases)
+        for case in selected
         for stain in dyed
         if stain in case.slides and stain not in case.left_out
     ]
     fits: dict[str, dict[str, Any]] = {}
     doubts: dict[tuple[str, str], list[str]] = {}
-    problems, changed = [], []
+    changed = []
     warnings = [
         f"{stain}: the study names no dyes of it, so its colours stay as scanned"
         for stain in named
@@ -98,7 +99,9 @@ def _doubt(stain: str, text: str, names: Sequence[str], fitted: int) -> str:
     return f"{stain}, {where}{more}: {text}"
 
 
-def _as_scanned(folder: StudyFolder, cases: Sequence[Case], stains: Sequence[str]) -> Outcome:
+def _as_scanned(
+    folder: StudyFolder, cases: Sequence[Case], stains: Sequence[str], problems: Sequence[StainloomError]
+) -> Outcome:
     warnings = []
     for case in cases:
         for stain in stains:
@@ -106,12 +109,13 @@ def _as_scanned(folder: StudyFolder, cases: Sequence[Case], stains: Sequence[str
                 warnings.append(f"{case.name}, {stain}: out of focus, and used from now on; leave it out if need be")
             folder.drop_normalization(case.name, stain)
     text = "Colours are left as they were scanned; nobody looks whether slides are in focus"
-    return Outcome(changed=tuple(case.name for case in cases), text=text, warnings=tuple(warnings))
+    changed = tuple(case.name for case in cases)
+    return Outcome(changed, text=text, warnings=tuple(warnings), problems=tuple(problems))
 
 
 def _known(folder: StudyFolder, stain: str) -> dict[str, Any]:
     """The normalizations of a stain that the study has, by case."""
-    found = {case.name: colour_of(folder, case, stain) for case in folder.cases()}
+    found = {case.name: colour_of(folder, case, stain) for case in folder.readable_cases()[0]}
     return {name: colour for name, colour in found.items() if colour is not None}
 
 

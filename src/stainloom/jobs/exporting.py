@@ -146,8 +146,7 @@ def painted_cases(
 ) -> tuple[list[SlideTask], list[StainloomError]]:
     """A task for each case whose colours go with the others', and why the rest have none; raises where none is left."""
     tasks: list[SlideTask] = []
-    problems: list[StainloomError] = []
-    selected = chosen_cases(folder, cases)
+    selected, problems = chosen_cases(folder, cases)
     raw = {case.name: raw_stains(folder, case) for case in selected}
     mixed = any(raw.values()) and any(_has_normalized(folder, case) for case in selected)
     for case in selected:

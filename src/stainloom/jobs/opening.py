@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from stainloom.case.aligned import AlignedCase, AlignedStain
 from stainloom.case.case import Case
 from stainloom.case.view import USABLE, Verdict
-from stainloom.errors import CaseError, LabelError, SlideError
+from stainloom.errors import CaseError, LabelError, SlideError, StainloomError
 from stainloom.geometry import size_at
 from stainloom.io.casefile import StudyFolder
 from stainloom.io.tiles import TileCache
@@ -24,11 +24,14 @@ CACHE_BYTES = 256 * 2**20
 """Decoded tiles that a job keeps."""
 
 
-def chosen_cases(folder: StudyFolder, names: Sequence[str]) -> tuple[Case, ...]:
-    cases = folder.cases(list(names) or None)
+def chosen_cases(folder: StudyFolder, names: Sequence[str]) -> tuple[tuple[Case, ...], list[StainloomError]]:
+    """The named cases, or all that can be read, and why others cannot; raises where none is left, or a named one cannot."""
+    cases, problems = (folder.cases(list(names)), ()) if names else folder.readable_cases()
     if not cases:
-        raise CaseError("the study has no case yet", next="take one in: stainloom case add STUDY FOLDER")
-    return cases
+        raise (*problems, CaseError("the study has no case yet", next="take one in: stainloom case add STUDY FOLDER"))[
+            0
+        ]
+    return cases, list(problems)
 
 
 def chosen_stains(folder: StudyFolder, names: Sequence[str]) -> tuple[str, ...]:

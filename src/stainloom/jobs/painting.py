@@ -61,8 +61,8 @@ def transfer(
     folder = StudyFolder.open(study)
     tasks: list[SlideTask] = []
     warnings: list[str] = []
-    problems: list[StainloomError] = []
-    for case in chosen_cases(folder, cases):
+    selected, problems = chosen_cases(folder, cases)
+    for case in selected:
         try:
             take_snapshot(folder, case)
         except StainloomError as error:

@@ -76,7 +76,7 @@ def patchsets(study: Path, *, compare: bool = True) -> tuple[PatchSetState, ...]
     `compare` looks whether paint, alignment and colours are still those that each was cut from: reads every case.
     """
     folder = StudyFolder.open(study)
-    now = {case.name: _Now(folder, case) for case in folder.cases()} if compare else None
+    now = {case.name: _Now(folder, case) for case in folder.readable_cases()[0]} if compare else None
     return tuple(patchset_state(folder, id, now) for id in reversed(patchsets_by_age(folder)))
 
 

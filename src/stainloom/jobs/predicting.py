@@ -55,10 +55,9 @@ def predict(
     folder = StudyFolder.open(study)
     chosen = settings or PredictSettings()
     run = chosen_run(folder, run_id)
-    selected = chosen_cases(folder, cases)
+    selected, problems = chosen_cases(folder, cases)
     changed: list[str] = []
     warnings: list[str] = []
-    problems: list[StainloomError] = []
     rows: list[dict[str, Any]] = []
     for number, case in enumerate(selected):
         share = part(progress, number / len(selected), (number + 1) / len(selected), case.name)

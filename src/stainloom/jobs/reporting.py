@@ -164,7 +164,7 @@ def _training(run: Any) -> Section:
 
 def _alignment(folder: StudyFolder) -> Section:
     rows = []
-    for case in folder.cases():
+    for case in folder.readable_cases()[0]:
         for stain in folder.study.moving:
             verdict, message = verdict_of(folder, case, stain)
             quality = folder.current_quality(case.name, stain) if stain in case.slides else None
@@ -180,7 +180,7 @@ def _cases_shown(folder: StudyFolder, run: Any, names: Sequence[str], progress: 
     from stainloom.io.maps import list_maps
 
     with_maps = [
-        case for case in chosen_cases(folder, names) if run.id in list_maps(folder.case_path(case.name) / "maps")
+        case for case in chosen_cases(folder, names)[0] if run.id in list_maps(folder.case_path(case.name) / "maps")
     ]
     sections = []
     for number, case in enumerate(with_maps[:_CASES_SHOWN]):

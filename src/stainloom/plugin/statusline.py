@@ -1,4 +1,4 @@
-"""The line below the canvas: the place under the mouse, what is there, and whether what was painted is saved."""
+"""The line below the canvas: the place under the mouse, what is there, which job runs, and whether what was painted is saved."""
 
 from __future__ import annotations
 
@@ -9,12 +9,16 @@ from qtpy.QtCore import Qt, QTimer
 from qtpy.QtGui import QFontMetricsF
 from qtpy.QtWidgets import QHBoxLayout, QLabel, QSizePolicy, QWidget
 
+from stainloom.plugin.dock import time_left
 from stainloom.plugin.session import Session
 from stainloom.plugin.workspace import Workspace
 
 HEIGHT_PX = 24
 _EVERY_MS = 33
 _SAID_MS = 8000
+_JOB_MS = 1000
+_JOB_MOST_PX = 280
+_SHARE_LEAST = 0.01
 _FINE, _NOT_FINE = "#B9E6D3", "#FF7A4D"
 _STYLE = """
 #stainloom-status { background: #262930; }
@@ -23,7 +27,7 @@ _STYLE = """
 
 
 class StatusLine(QWidget):
-    """What is under the mouse, what was just said, and at the right whether all is saved.
+    """What is under the mouse, what was just said, the job that runs, and at the right whether all is saved.
 
     Parameters
     ----------
@@ -43,7 +47,7 @@ class StatusLine(QWidget):
         self.setStyleSheet(_STYLE)
         self.setFixedHeight(HEIGHT_PX)
         self.workspace, self.viewer = workspace, workspace.viewer
-        self.place, self.found, self.saved = _Elided(), _Elided(), _Elided()
+        self.place, self.found, self.job, self.saved = _Elided(), _Elided(), _Elided(), _Elided()
         self.place.setMinimumWidth(int(QFontMetricsF(self.place.font()).horizontalAdvance("x 88,888  y 88,888 um")) + 4)
         self.saved.setAlignment(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
         row = QHBoxLayout(self)
@@ -51,7 +55,12 @@ class StatusLine(QWidget):
         row.setSpacing(14)
         row.addWidget(self.place)
         row.addWidget(self.found, 1)
+        row.addWidget(self.job)
         row.addWidget(self.saved)
+        self._job_clock = QTimer(self)
+        self._job_clock.setInterval(_JOB_MS)
+        self._job_clock.timeout.connect(self._tell_job)
+        workspace.queue.changed.connect(self._tell_job)
         self._over = False
         self._soon = self._timer(_EVERY_MS, self.read)
         self._said = self._timer(_SAID_MS, self._forget)
@@ -78,6 +87,20 @@ class StatusLine(QWidget):
         self.saved.say(text if fine else f"\N{MULTIPLICATION SIGN} {text}")
         self.saved.setStyleSheet(f"color: {_FINE if fine else _NOT_FINE}; {'' if fine else 'font-weight: bold'}")
         self.saved.setMinimumWidth(self.saved.wanted_px if not fine else min(self.saved.wanted_px, 160))
+
+    def _tell_job(self) -> None:
+        job, waiting = self.workspace.queue.current, len(self.workspace.queue.waiting)
+        if job is None:
+            self._job_clock.stop()
+            self.job.say("")
+            self.job.setMinimumWidth(0)
+            return
+        self._job_clock.start()
+        said = [f"{job.title}: {job.share:.0%}" if job.share >= _SHARE_LEAST else job.title]
+        said += [time_left(job.seconds_left)] if job.seconds_left is not None else []
+        said += [f"{waiting} more to follow"] if waiting else []
+        self.job.say(", ".join(said))
+        self.job.setMinimumWidth(min(self.job.wanted_px, _JOB_MOST_PX))
 
     def _moved(self) -> None:
         self._over = True

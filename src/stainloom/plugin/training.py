@@ -17,6 +17,7 @@ from qtpy.QtWidgets import (
     QVBoxLayout,
 )
 
+from stainloom.case.run import is_guessing
 from stainloom.io.trainings import Training
 from stainloom.jobs import settings_of, stop_training, trained
 from stainloom.jobs.patchsets import PatchSetState
@@ -303,7 +304,7 @@ class TrainPanel(Panel):
     def _show_comparison(self, run: RunState | None) -> None:
         found = compared_runs(self.seen.runs, run.patchset if run is not None else "")
         estimates = [
-            Estimate(_called(one.stains), one.test.accuracy, one.test.interval, len(one.stains) > 1)
+            Estimate(_called(one.stains), one.test.accuracy, _interval(one.test), len(one.stains) > 1)
             for one in found
             if one.test is not None
         ]
@@ -393,15 +394,21 @@ def run_cells(run: RunState) -> tuple[str, str, str]:
     if run.problem:
         return name, "", f"{_CROSS} cannot\nbe used"
     right = "not tested" if run.test is None else f"{100 * run.test.accuracy:.0f} %"
-    if run.test is not None and run.test.interval is not None:
-        right += f"\n{100 * run.test.interval[0]:.0f} to {100 * run.test.interval[1]:.0f} %"
+    if run.test is not None and (interval := _interval(run.test)) is not None:
+        right += f"\n{100 * interval[0]:.0f} to {100 * interval[1]:.0f} %"
     if run.control != "none":
         return name, right, f"! control:\n{run.control}"
     if run.outcome != "learned":
         return name, right, f"{_CROSS} did not\nlearn"
     # It learned its training patients; what counts is patients that it never saw.
-    guessed = run.test is not None and run.test.chance is not None and run.test.accuracy <= run.test.chance
+    test = run.test
+    guessed = test is not None and is_guessing(test.accuracy, test.chance, test.balanced, len(run.classes))
     return name, right, "! no better\nthan guessing" if guessed else f"{_TICK} learned"
+
+
+def _interval(test: HeldOut) -> tuple[float, float] | None:
+    """The range of a figure over patients; over one patient there is none that says anything."""
+    return test.interval if test.patients > 1 else None
 
 
 def run_lines(run: RunState) -> list[str]:
