@@ -1,4 +1,4 @@
-"""Lint, types and tests: the screen tests in two halves and the rest, all at once, their counts added up in one closing line.
+"""Lint, types and tests: the screen tests in parts and the rest, all at once, their counts added up in one closing line.
 
 A test of real data that was skipped counts as failed where the data folder exists.
 """
@@ -16,6 +16,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 BIN = Path(sys.executable).parent
 DATA = Path(os.environ.get("STAINLOOM_DATA", ROOT.parent / "shared" / "data"))
+_PARTS = 3
 
 
 def run(title: str, *words: str, into: Path | None = None) -> bool:
@@ -66,17 +67,16 @@ def main() -> int:
         # Left to itself, napari's pytest plugin loads napari and Qt into every process.
         ("tests without a screen", [], "not screen", ["-p", "no:napari"]),
         # Collecting the other rooms would import torch, which no process with a window may. Windows mostly wait.
-        ("tests with a screen, one half", screen, "screen", windows[::2]),
-        ("tests with a screen, the other half", screen, "screen", windows[1::2]),
+        *((f"tests with a screen, part {part + 1}", screen, "screen", windows[part::_PARTS]) for part in range(_PARTS)),
     )
-    with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(len(batteries)) as both:
+    with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(len(batteries)) as pool:
         ends = []
         for title, wrapper, marker, options in batteries:
             report = Path(folder) / f"{len(ends)}.xml"
             # A base folder each: pytest removes old ones of the same name, and these run at once.
             home = f"--basetemp={folder}/{report.stem}"
             words = ["pytest", "-q", "-m", marker, f"--junitxml={report}", home, *options, *sys.argv[1:]]
-            end = both.submit(run, title, *wrapper, python, "-m", *words, into=report.with_suffix(".txt"))
+            end = pool.submit(run, title, *wrapper, python, "-m", *words, into=report.with_suffix(".txt"))
             ends.append((report, end))
         for report, end in ends:
             succeeded = end.result()
