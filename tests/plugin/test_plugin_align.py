@@ -162,6 +162,7 @@ def test_a_stain_is_left_out_and_taken_in_again(align, tiny_case, qtbot):
     row = align.panel.rows["SMA"]
     row.buttons["leave out"].click()
     qtbot.waitUntil(lambda: row.verdict.text().endswith("left out"), timeout=20_000)
+    settled(align, qtbot)
     assert "SMA is left out of case S01" in said(align)
     assert "SMA" not in align.workspace.session.layers.stains
     assert StudyFolder.open(tiny_case).case("S01").left_out == ("SMA",)
@@ -169,6 +170,7 @@ def test_a_stain_is_left_out_and_taken_in_again(align, tiny_case, qtbot):
     assert not row.buttons["by hand"].isVisible()
     row.buttons["take in"].click()
     qtbot.waitUntil(lambda: row.verdict.text().endswith("aligned"), timeout=20_000)
+    settled(align, qtbot)
     assert "SMA" in align.workspace.session.layers.stains
 
 

@@ -233,7 +233,7 @@ def test_the_trial_opens_after_its_first_step_and_at_once_the_next_time(dock, qu
     dock.empty.buttons["Try the simulated study"].click()
     assert not dock.empty.buttons["Open a study"].isEnabled()
     qtbot.waitUntil(lambda: dock.workspace.session is not None, timeout=120_000)
-    assert dock.controls.job is not None  # its first case is still worked on
+    assert dock._chain is not None  # its first case is still worked on
     qtbot.waitUntil(lambda: dock._chain is None, timeout=120_000)
     settle(dock, qtbot)
     assert dock.workspace.case.painted
