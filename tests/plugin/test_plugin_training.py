@@ -54,7 +54,7 @@ def test_colours_switch_at_once_and_stay_switched_in_the_next_case(docks, tiny_c
     assert (scanned != normalized).mean() > 0.1
     assert layer.visible
     assert camera.zoom == pytest.approx(0.9)
-    assert "Colours as scanned" in workspace.session._panel.legend.notes
+    assert "Colours raw" in workspace.session._panel.legend.notes
     workspace.session.show_stain("VG")
     panel.normalized.click()
     workspace.session.show_stain("HE")  # it was hidden when the colours were switched
@@ -62,7 +62,7 @@ def test_colours_switch_at_once_and_stay_switched_in_the_next_case(docks, tiny_c
     panel.scanned.click()
     workspace.open_case("S02")
     workspace.open_case("S01")
-    assert "Colours as scanned" in workspace.session._panel.legend.notes
+    assert "Colours raw" in workspace.session._panel.legend.notes
     np.testing.assert_array_equal(shown(workspace.session.layers.stains["HE"]), scanned)
     workspace.open_case("S03")
     assert not panel.scanned.isEnabled()

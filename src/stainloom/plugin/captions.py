@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from qtpy.QtCore import QEvent, QObject, QPointF, QRectF, Qt
-from qtpy.QtGui import QColor, QFont, QFontMetricsF, QPainter, QPaintEvent, QPen
+from qtpy.QtGui import QColor, QFont, QFontMetricsF, QPainter, QPaintEvent, QPen, QPolygonF
 from qtpy.QtWidgets import QWidget
 
 from stainloom.plugin._napari import canvas_widget, cells, mouse_px
@@ -13,8 +13,11 @@ from stainloom.plugin.session import Session
 from stainloom.plugin.workspace import Workspace
 
 _FONT_PX = 13
-_CROSS_PX = 9
 _EDGE_PX, _PAD_PX = 4, 7
+_POINTER = QPolygonF(
+    [QPointF(x, y) for x, y in ((0, 0), (0, 16), (4, 12.5), (6.5, 18), (9, 17), (6.5, 11.5), (11.5, 11))]
+)
+"""A mouse pointer, its tip at (0, 0): the same place of the tissue in each cell."""
 
 
 class Captions(QWidget):
@@ -83,16 +86,16 @@ class Captions(QWidget):
         return result
 
     def paintEvent(self, event: QPaintEvent) -> None:
-        """Write the captions and draw the crosses."""
+        """Write the captions and draw the pointers."""
         painter = QPainter(self)
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
         painter.setFont(self._font)
         found = mouse_px(self.viewer)
-        cross = None if found is None else QPointF(*found)
+        mouse = None if found is None else QPointF(*found)
         for place, name, sign, said in self.written():
             self._caption(painter, place, name, sign, said)
-            if cross is not None:
-                self._draw_cross(painter, place.center() + cross)
+            if mouse is not None:
+                self._draw_pointer(painter, place.center() + mouse)
         painter.end()
 
     def _caption(self, painter: QPainter, place: QRectF, name: str, sign: str, said: str) -> None:
@@ -114,11 +117,10 @@ class Captions(QWidget):
             painter.drawText(QRectF(left, box.top(), box.width(), box.height()), Qt.AlignmentFlag.AlignVCenter, text)
             left += metrics.horizontalAdvance(text) + _PAD_PX
 
-    def _draw_cross(self, painter: QPainter, at: QPointF) -> None:
-        for color, width in (("#000000", 3.0), ("#FFFFFF", 1.2)):
-            painter.setPen(QPen(QColor(color), width))
-            painter.drawLine(at - QPointF(_CROSS_PX, 0), at + QPointF(_CROSS_PX, 0))
-            painter.drawLine(at - QPointF(0, _CROSS_PX), at + QPointF(0, _CROSS_PX))
+    def _draw_pointer(self, painter: QPainter, at: QPointF) -> None:
+        painter.setPen(QPen(QColor("#000000"), 1.4))
+        painter.setBrush(QColor("#FFE14D"))
+        painter.drawPolygon(_POINTER.translated(at))
 
     def leave(self) -> None:
         """Listen no longer."""

@@ -48,7 +48,7 @@ class ColourPanel(Panel):
 
     def __init__(self, workspace: Workspace) -> None:
         super().__init__(workspace)
-        self.scanned, self.normalized = QPushButton("As scanned"), QPushButton("Normalized")
+        self.scanned, self.normalized = QPushButton("Raw"), QPushButton("Normalized")
         self._switch = QButtonGroup(self)
         switch = QHBoxLayout()
         for button, look in ((self.scanned, "scanned"), (self.normalized, "normalized")):
@@ -71,7 +71,7 @@ class ColourPanel(Panel):
         rows.setContentsMargins(0, 0, 0, 0)
         rows.addWidget(words("Show all stains:"))
         rows.addLayout(switch)
-        heads = words("Each case: left as scanned, right normalized. A click opens it.")
+        heads = words("Each case: left raw, right normalized. A click opens it.")
         for part in (self.reason, self.stain, self.reference, self.odd_only, heads, self.view, self.problem):
             rows.addWidget(part)
         self._glance = Glance(self)
@@ -113,10 +113,10 @@ class ColourPanel(Panel):
         if session is None:
             self.reason.setText("No case is open.")
         elif not there:
-            self.reason.setText(f"{session.view.case.name} is not normalized yet: it is shown as scanned.")
+            self.reason.setText(f"{session.view.case.name} is not normalized yet: its colours are raw.")
         else:
             raw = [stain.name for stain in case.stains if stain.there and not stain.normalized] if case else []
-            self.reason.setText(f"As scanned either way: {', '.join(raw)}." if raw else "")
+            self.reason.setText(f"Raw either way: {', '.join(raw)}." if raw else "")
         self.reason.setVisible(bool(self.reason.text()))
 
     def _other_stain(self, *_: Any) -> None:
@@ -202,7 +202,7 @@ class _Cases(QAbstractListModel):
             stain = self.stain_of(index)
             if stain is None or not stain.there:
                 return f"{case.name} has no {self.stain} slide in use"
-            state = "left as scanned, right normalized" if stain.normalized else "not normalized yet"
+            state = "left raw, right normalized" if stain.normalized else "not normalized yet"
             return f"{case.name}, {self.stain}: {state}." + (f" Stands out: {remark}." if remark else "")
         return None
 
@@ -223,7 +223,7 @@ class _Pairs(QListView):
         self.setSelectionMode(QAbstractItemView.SelectionMode.SingleSelection)
         self.setVerticalScrollMode(QAbstractItemView.ScrollMode.ScrollPerPixel)
         self.setFixedHeight(_LIST_PX)
-        self.setAccessibleName("Slides of this stain, left as scanned, right normalized; a click opens the case")
+        self.setAccessibleName("Slides of this stain, left raw, right normalized; a click opens the case")
 
 
 class _Pair(QStyledItemDelegate):
@@ -272,7 +272,7 @@ class _Pair(QStyledItemDelegate):
             if look == "normalized" and not stain.normalized:
                 said = "not yet"
             else:
-                # What is shown as scanned does not change with the normalization.
+                # What is shown raw does not change with the normalization.
                 made_from = stain.made_from if look == "normalized" else stain.made_from[:1]
                 picture = workspace.thumbnails.get(
                     workspace.state.path, self._cases.case(index).name, stain.name, px=_PICTURE_PX, look=look, made_from=made_from

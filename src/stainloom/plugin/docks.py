@@ -147,7 +147,7 @@ def _plan_patches(workspace: Workspace, everything: bool) -> Plan:
         missing = f"Normalize the other painted cases too: {named(raw)}. A network must not see both raw and normalized colours."
         return Plan("Export patches", "", missing=missing, remedy="Colour")
     if raw:
-        said += " Colours as scanned: no painted case is normalized."
+        said += " Raw colours: no painted case is normalized."
     words = ["export", str(state.path)]
     for case in painted:
         words += ["--case", case.name]

@@ -270,9 +270,9 @@ def colours_said(view: CaseView, shown: Shown, colours: Look) -> str:
     if not normalized or not seen:
         return ""
     if colours == "scanned":
-        return "Colours as scanned"
+        return "Colours raw"
     raw = [name for name in seen if name not in normalized]
-    return f"Colours normalized; as scanned in {listed(raw)}" if raw else "Colours normalized"
+    return f"Colours normalized; raw in {listed(raw)}" if raw else "Colours normalized"
 
 
 def _notes(view: CaseView, maps: MapsView | None, shown: Shown, colours: Look) -> tuple[str, ...]:
