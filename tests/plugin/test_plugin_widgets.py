@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 
 from stainloom.plugin import widgets
+from stainloom.plugin.dock import frame_of
 from stainloom.plugin.docks import DOCKS
-from stainloom.plugin.window import docks_in, frame_of
+from stainloom.plugin.window import docks_in
 
 pytestmark = pytest.mark.screen
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -190,8 +190,6 @@ class CaseView:
         What was painted on the reference: (rows, cols) uint8 class ids, 0 not annotated; None where nothing was.
     label_um_per_px
         um per px of `labels`; their outer corner is um (0, 0).
-    carried_at
-        By stain: the um per px of the labels carried into that stain's own frame, where they exist and are current.
     maps
         The current prediction, or None.
     simulated
@@ -205,7 +203,6 @@ class CaseView:
     stains: tuple[StainView, ...]
     labels: NDArray[np.uint8] | None
     label_um_per_px: Scale
-    carried_at: Mapping[str, Scale] = field(default_factory=dict)
     maps: MapsView | None = None
     simulated: bool = False
     closing: Callable[[], None] = _nothing_to_close

@@ -99,20 +99,10 @@ def open_view(
         tuple(stains),
         labels,
         scale,
-        _carried_at(folder, found, [stain.name for stain in stains if stain.aligned is not None]),
         maps,
         folder.study.simulated,
         close,
     )
-
-
-def _carried_at(folder: StudyFolder, case: Case, shown: Sequence[str]) -> dict[str, tuple[float, float]]:
-    kept = {name: folder.carried(case.name, name) for name in folder.study.moving if name in shown}
-    return {
-        name: carried.um_per_px
-        for name, carried in kept.items()
-        if carried is not None and carried.warp_id == folder.current_warp_id(case.name, name)
-    }
 
 
 def maps_of(study: Path, case: str) -> tuple[str, ...]:

@@ -6,10 +6,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from qtpy.QtCore import Qt, QTimer, Signal
+from qtpy.QtGui import QShowEvent
 from qtpy.QtWidgets import (
     QApplication,
     QCheckBox,
     QComboBox,
+    QDockWidget,
     QFrame,
     QHBoxLayout,
     QLabel,
@@ -181,6 +183,7 @@ class Dock(QScrollArea):
         self.state.setStyleSheet("font-weight: bold")
         self.rows.addWidget(self.state)
         self.messages = Messages()
+        self._frame: QDockWidget | None = None
         workspace.state_changed.connect(self.look)
         workspace.case_changed.connect(self.look)
 
@@ -194,6 +197,26 @@ class Dock(QScrollArea):
 
     def look(self) -> None:
         """Show what is so now. Docks that show more say more."""
+
+    def showEvent(self, event: QShowEvent) -> None:
+        """Learn from the frame when another dock's tab covers this one."""
+        super().showEvent(event)
+        frame = frame_of(self)
+        if frame is not None and frame is not self._frame:
+            self._frame = frame
+            frame.visibilityChanged.connect(self._be_seen)
+
+    def _be_seen(self, seen: bool) -> None:
+        # For Qt a dock behind another tab is as visible as any: what is in it would go on looking for things to show.
+        self.widget().setVisible(seen)
+
+
+def frame_of(dock: Dock) -> QDockWidget | None:
+    """What holds a dock in its window; None where it is in none."""
+    widget = dock.parentWidget()
+    while widget is not None and not isinstance(widget, QDockWidget):
+        widget = widget.parentWidget()
+    return widget
 
 
 class Messages(QWidget):

@@ -27,6 +27,7 @@ from stainloom.errors import StainloomError
 from stainloom.geometry import Box
 from stainloom.plugin.annotate import Painter
 from stainloom.plugin.dock import Dock, words
+from stainloom.plugin.lesionlist import LesionList
 from stainloom.plugin.workspace import Workspace
 
 _TOOLS = (
@@ -39,10 +40,9 @@ _TOOLS = (
 )
 _BRUSH_LEAST_UM, _BRUSH_MOST_UM = 4.0, 4000.0
 _BRUSH_UM = 120.0
-_LISTED_MOST = 300
 _SWATCH_PX = 16
+_ROWS_SEEN = 9
 _PALETTE = ("", "Class", "Key", "mm²", "Show", "Lock")
-_LESIONS = ("Lesion", "Class", "mm²")
 
 
 class PaintDock(Dock):
@@ -59,16 +59,15 @@ class PaintDock(Dock):
     def __init__(self, workspace: Workspace, name: str, purpose: str) -> None:
         super().__init__(workspace, name, purpose)
         self._painter: Painter | None = None
-        self._listed: tuple[Lesion, ...] = ()
         self.first = QPushButton("Go to Cases")
         self.first.clicked.connect(lambda: workspace.dock_wanted.emit("Cases"))
         self.again = QPushButton("Try to paint again")
         self.again.clicked.connect(self._open_again)
         self.body = QWidget()
-        self.palette_table = _table(_PALETTE, stretch=1)
+        self.palette_table = _make_palette()
         self.palette_table.cellClicked.connect(self._choose)
-        self.lesion_table = _table(_LESIONS, stretch=1)
-        self.lesion_table.cellClicked.connect(self._fly)
+        self.lesion_table = LesionList()
+        self.lesion_table.wanted.connect(self._fly)
         self._lay_out()
         for part in (self.first, self.again, self.body, self.messages):
             self.rows.addWidget(part)
@@ -277,36 +276,19 @@ class PaintDock(Dock):
         self._say_state()
 
     def _show_lesions(self) -> None:
-        painter, table = self._painter, self.lesion_table
+        painter = self._painter
         if painter is None:
             return
         self.undo.setEnabled(painter.paint.undoable)
         self.redo.setEnabled(painter.paint.redoable)
-        listed = sorted(painter.lesions, key=lambda lesion: -lesion.area_px)[:_LISTED_MOST]
-        left = len(painter.lesions) - len(listed)
-        self.lesion_heading.setText(
-            f"Lesions, the largest first; a click shows one.{f' {left} smaller ones are not listed.' if left else ''}"
-            if listed
-            else ""
-        )
-        self._listed = tuple(listed)
-        by_id = {lesion.id: lesion for lesion in painter.classes}
-        table.setVisible(bool(listed))
-        table.setRowCount(len(listed))
-        for row, lesion in enumerate(listed):
-            kind = by_id.get(lesion.class_id)
-            texts = (str(lesion.id), kind.short if kind else "", f"{lesion.area_px * _pixel_mm2(painter):.3f}")
-            for column, text in enumerate(texts):
-                item = QTableWidgetItem(text)
-                if column == 1 and kind is not None:
-                    item.setIcon(_swatch(kind.color))
-                table.setItem(row, column, item)
-        _fit_height(table, rows_most=6)
+        self.lesion_heading.setText("Lesions, the largest first; a click shows one." if painter.lesions else "")
+        classes = {lesion.id: lesion for lesion in painter.classes}
+        self.lesion_table.show_lesions(painter.lesions, classes, _pixel_mm2(painter))
 
-    def _fly(self, row: int, _: int) -> None:
+    def _fly(self, lesion: Lesion) -> None:
         painter, session = self._painter, self.workspace.session
-        if painter is not None and session is not None and row < len(self._listed):
-            box, (high, wide) = self._listed[row].box, painter.paint.um_per_px
+        if painter is not None and session is not None:
+            box, (high, wide) = lesion.box, painter.paint.um_per_px
             around = box.grow(max(box.rows, box.cols) // 2)
             session.look_at(_edges_um(around, high, wide))
 
@@ -335,9 +317,9 @@ def _swatch(color: str) -> QIcon:
     return QIcon(picture)
 
 
-def _table(headings: tuple[str, ...], stretch: int) -> QTableWidget:
-    table = QTableWidget(0, len(headings))
-    table.setHorizontalHeaderLabels(list(headings))
+def _make_palette() -> QTableWidget:
+    table = QTableWidget(0, len(_PALETTE))
+    table.setHorizontalHeaderLabels(list(_PALETTE))
     table.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
     table.setSelectionMode(QAbstractItemView.SelectionMode.SingleSelection)
     table.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
@@ -345,12 +327,12 @@ def _table(headings: tuple[str, ...], stretch: int) -> QTableWidget:
     table.verticalHeader().hide()
     header = table.horizontalHeader()
     header.setSectionResizeMode(QHeaderView.ResizeMode.ResizeToContents)
-    header.setSectionResizeMode(stretch, QHeaderView.ResizeMode.Stretch)
+    header.setSectionResizeMode(1, QHeaderView.ResizeMode.Stretch)
     return table
 
 
-def _fit_height(table: QTableWidget, rows_most: int = 9) -> None:
+def _fit_height(table: QTableWidget) -> None:
     """As high as its rows, so that a dock has one scroll bar and not three."""
-    rows = min(table.rowCount(), rows_most)
+    rows = min(table.rowCount(), _ROWS_SEEN)
     height = table.horizontalHeader().sizeHint().height() + sum(table.rowHeight(row) for row in range(rows)) + 4
     table.setFixedHeight(height)

@@ -141,7 +141,8 @@ class PatchesPanel(Panel):
         return (*self.plan.words, *options(self.form.changes()), "--preview", "--workers", "1")
 
     def _start(self) -> None:
-        if self.form is None or self.plan.missing or self.form.problem:
+        if self.form is None or self.plan.missing or self.form.problem or not self.isVisible():
+            self._key = None
             return
         self.count.hide()
         self._stop()

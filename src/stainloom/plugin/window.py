@@ -6,11 +6,11 @@ from collections.abc import Callable, Sequence
 
 import napari
 from qtpy.QtCore import QEvent, QObject
-from qtpy.QtWidgets import QDockWidget, QMessageBox
+from qtpy.QtWidgets import QMessageBox
 
 from stainloom.plugin._napari import main_window
 from stainloom.plugin.desk import Desk
-from stainloom.plugin.dock import Dock
+from stainloom.plugin.dock import Dock, frame_of
 from stainloom.plugin.docks import DOCKS
 from stainloom.plugin.guards import Guards
 from stainloom.plugin.workspace import Workspace
@@ -123,14 +123,6 @@ class Docks(QObject):
         box.setDefaultButton(stay)
         box.exec()
         return {stop: STOP, leave: LEAVE}.get(box.clickedButton(), STAY)
-
-
-def frame_of(dock: Dock) -> QDockWidget | None:
-    """What holds a dock in its window; None where it is in none."""
-    widget = dock.parentWidget()
-    while widget is not None and not isinstance(widget, QDockWidget):
-        widget = widget.parentWidget()
-    return widget
 
 
 def docks_in(viewer: napari.Viewer) -> Docks | None:

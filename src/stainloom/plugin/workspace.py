@@ -142,14 +142,15 @@ class Workspace(QObject):
 
     def _put(self, view: CaseView, paint: jobs.Paint) -> None:
         spare = self._clear()
-        if self.painter is None or self.painter.paint is not paint:
+        if self.painter is not None and self.painter.paint is paint:
+            self.painter.realign()
+        else:
             self._leave(self.painter)
             self.painter = self._painter_for(paint)
         self.session = Session.open(self.viewer, view, spare=spare)
         self.session.show_colours(self.colours)
         if self.session.layers.lesions is not None:
             self.painter.attach(self.session.layers.lesions)
-        self.painter.realign()
         self.case_changed.emit()
         self.saving_changed.emit(*self.painter.saving)
 
