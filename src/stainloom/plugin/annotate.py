@@ -27,6 +27,7 @@ _log = logging.getLogger(__name__)
 _PART_MS = 1500
 _RETRY_MS = 3000
 _IDLE_MS = 1500
+_CARRY_MS = 1500
 _BACKUP_MS = 60_000
 _CLOSE_S = 20.0
 _NOTHING = Box(0, 0, 0, 0)
@@ -100,6 +101,8 @@ class Painter(QObject):
         self._part = self._timer(_PART_MS, self.flush)
         self._retry = self._timer(_RETRY_MS, self._try_again)
         self._idle = self._timer(_IDLE_MS, self._rest)
+        self._carry_soon = self._timer(_CARRY_MS, self._carry_all)
+        self._opened_at = paint.stroke
         self._backup = self._timer(_BACKUP_MS, lambda: self._in_order(self.paint.backup))
         self._kept.connect(self._take_kept)
         self._failed.connect(self._take_failure)
@@ -388,6 +391,13 @@ class Painter(QObject):
             self._carrying = None
             return
         self._carrying = Carrying(self.paint)
+        self._carry_soon.start()
+
+    def _carry_all(self) -> None:
+        """Not while the case appears: the carrier would take turns with what draws it."""
+        self._carry_soon.stop()
+        if self.paint.raster is None:
+            return
         boxes = [lesion.box for lesion in self.lesions]
         if self.read_only:
             boxes = [Box(0, 0, *self.paint.raster.shape)] if self.areas_px else []
@@ -401,6 +411,8 @@ class Painter(QObject):
 
         The array is the one that is kept current: read it, and draw it anew when `carried_changed` names the stain.
         """
+        if self._carry_soon.isActive():
+            self._carry_all()
         raster = None if self._carrying is None else self._carrying.raster(stain)
         return None if raster is None else (raster, self.paint.um_per_px)
 
@@ -455,6 +467,8 @@ class Painter(QObject):
 
     def _rest(self) -> None:
         """Nothing was painted for a while: leave everything as jobs and other programs want it."""
+        if self._carry_soon.isActive():
+            self._carry_all()
         if not self.read_only and self.trouble is None:
             self._in_order(self._settle)
 
@@ -496,8 +510,11 @@ class Painter(QObject):
         if self._closed:
             return
         self.detach()
+        changed = bool(self._waiting or self._turns or self._turning) or self.paint.stroke != self._opened_at
+        if changed and self._carry_soon.isActive():
+            self._carry_all()
         self._closed = True
-        for timer in (self._part, self._retry, self._idle, self._backup):
+        for timer in (self._part, self._retry, self._idle, self._backup, self._carry_soon):
             timer.stop()
         left, self._waiting = list(self._waiting), deque()
 
@@ -506,13 +523,13 @@ class Painter(QObject):
                 # The first may be kept already: keeping it again changes nothing.
                 for stroke in left:
                     self.paint.keep(stroke.box, stroke.after, what=stroke.what, class_id=stroke.class_id)
-                if not self.read_only:
+                if not self.read_only and changed:
                     self._settle()
                     self.paint.backup()
             except StainloomError as error:
                 _log.error("%s", error)
             finally:
-                self._carrier.shutdown(wait=True)
+                self._carrier.shutdown(wait=True, cancel_futures=not changed)
                 self.paint.close()
 
         self._last = self._writer.submit(end)
