@@ -17,7 +17,6 @@ from stainloom.errors import CaseError, StainloomError
 from stainloom.io.casefile import StudyFolder
 from stainloom.io.tiles import TileCache
 from stainloom.jobs.opening import (
-    CACHE_BYTES,
     colour_of,
     in_focus,
     open_stain,
@@ -31,6 +30,9 @@ if TYPE_CHECKING:
     from stainloom.io.slides import OpenedSlide
     from stainloom.jobs.paint import Paint
 
+_CACHE_BYTES = 96 * 2**20
+"""A few screens of each stain; what is drawn of them, warped and coloured, has a cache of its own."""
+
 
 def open_view(
     study: Path,
@@ -39,7 +41,7 @@ def open_view(
     run: str | None = None,
     with_maps: bool = True,
     paint: Paint | None = None,
-    cache_bytes: int = CACHE_BYTES,
+    cache_bytes: int = _CACHE_BYTES,
 ) -> CaseView:
     """A case as the window shows it; close it when it is no longer shown.
 

@@ -21,7 +21,7 @@ from stainloom.io.tiles import TileCache
 from stainloom.plugin.behind import Asker, Behind, Wanted
 
 TILE_PX = 512
-CACHE_BYTES = 256 << 20
+CACHE_BYTES = 160 << 20
 _COARSEST_PX = 512
 _PX_MOST = 64_000_000
 _THREADS = 2

@@ -47,6 +47,7 @@ class StainRow(QFrame):
     def __init__(self, name: str, reference: str) -> None:
         super().__init__()
         self.name = name
+        self._marked: bool | None = None
         self._reference = reference
         self._shown: tuple[Any, ...] = ()
         self.setObjectName("stain")
@@ -141,6 +142,10 @@ class StainRow(QFrame):
 
     def mark(self, shown: bool) -> None:
         """Say whether this stain is the one on the screen."""
+        # A new style costs Qt milliseconds, and this is asked at each change of what is shown.
+        if shown == self._marked:
+            return
+        self._marked = shown
         self.setStyleSheet(_STYLE.format(edge="#E8E8E8" if shown else "#5A5F66"))
         self.title.setText(f"\N{BLACK RIGHT-POINTING SMALL TRIANGLE} {self.name}" if shown else self.name)
 
