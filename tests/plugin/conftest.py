@@ -73,6 +73,8 @@ def window(qapp):
     """One window of 1280 x 800 px for a module's tests, because opening one takes seconds."""
     import napari
     from napari._app_model import get_app_model
+    from napari._qt._qapp_model.qactions import init_qactions
+    from napari.plugins import _initialize_plugins
 
     from stainloom.plugin._napari import main_window, settle
 
@@ -83,9 +85,11 @@ def window(qapp):
     viewer.close()
     del viewer
     gc.collect()
-    # napari names its commands once a process, and the tests between two modules make it forget that it did.
+    # napari names its commands once a process, and its own fixture, between two modules, makes it forget that it did.
     app = get_app_model()
     type(app).destroy(app.name)
+    for once in (init_qactions, _initialize_plugins):
+        once.cache_clear()
 
 
 @pytest.fixture

@@ -313,6 +313,7 @@ def test_used_as_it_is_it_is_saved_as_it_was_drawn(align, tiny_case, qtbot):
     page.ends["use"].click()
     assert align.panel.page is None
     qtbot.waitUntil(lambda: "by hand" in align.panel.rows["VG"].verdict.text(), timeout=20_000)
+    settled(align, qtbot)
     warp, quality = StudyFolder.open(tiny_case).current_warp("S01", "VG")
     assert np.abs(warp.points(shown) - own).max() < 1e-6
     assert np.array_equal(warp.affine, affine)

@@ -181,7 +181,7 @@ def test_a_training_left_running_is_found_and_can_be_stopped(docks, tiny_case, q
     assert panel.loss.curves[0].points
     panel.stop.click()
     qtbot.waitUntil(lambda: not left.running, timeout=30_000)
-    qtbot.waitUntil(lambda: panel._elsewhere() is None and bool(panel.seen.interrupted), timeout=20_000)
+    qtbot.waitUntil(lambda: panel._elsewhere() is None and bool(panel.seen.interrupted), timeout=90_000)
 
 
 def test_fused_and_each_single_stain_are_asked_for_in_turn_and_cancelled_together(docks, tiny_case, qtbot):
