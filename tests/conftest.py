@@ -47,20 +47,30 @@ def simulated_study(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-@pytest.fixture
-def tiny_case(simulated_study: Path, tmp_path: Path) -> Path:
-    """A study of its own of five small simulated stains a case, bent by known warps, with labels and true alignments."""
+@pytest.fixture(scope="session")
+def aligned_study(simulated_study: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The small simulated study with its true alignments, the truth beside it. Shared: copy it to change it."""
     import shutil
 
     from stainloom.case.warp import Warp
     from stainloom.io.arrays import read_arrays
     from stainloom.io.casefile import StudyFolder
 
-    shutil.copytree(simulated_study, tmp_path / "study")
-    folder = StudyFolder.open(tmp_path / "study")
+    home = tmp_path_factory.mktemp("aligned")
+    shutil.copytree(simulated_study.parent, home, dirs_exist_ok=True)
+    folder = StudyFolder.open(home / "study")
     for case in folder.case_names():
         for stain in folder.study.moving:
-            arrays = read_arrays(simulated_study.with_name("study.truth") / case / f"{stain}.npz", 1 << 28)
+            arrays = read_arrays(home / "study.truth" / case / f"{stain}.npz", 1 << 28)
             warp = Warp.from_arrays({k.removeprefix("warp_"): v for k, v in arrays.items() if k.startswith("warp_")})
             folder.save_warp(case, stain, warp, {"verdict": "good", "message": ""})
     return folder.path
+
+
+@pytest.fixture
+def tiny_case(aligned_study: Path, tmp_path: Path) -> Path:
+    """A study of its own of five small simulated stains a case, bent by known warps, with labels and true alignments."""
+    import shutil
+
+    shutil.copytree(aligned_study, tmp_path / "study")
+    return tmp_path / "study"

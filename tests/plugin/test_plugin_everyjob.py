@@ -32,13 +32,12 @@ ROAD = {
 
 
 @pytest.fixture(scope="module")
-def walked(simulated_study, tmp_path_factory) -> Path:
+def walked(aligned_study, tmp_path_factory) -> Path:
     """A study with something for every job to do."""
-    study = tmp_path_factory.mktemp("walked") / "study"
-    shutil.copytree(simulated_study, study)
-    shutil.copytree(simulated_study.with_name("study.truth"), study.with_name("study.truth"))
+    home = tmp_path_factory.mktemp("walked")
+    shutil.copytree(aligned_study.parent, home, dirs_exist_ok=True)
+    study = home / "study"
     steps = (
-        ("register", str(study)),
         ("normalize", str(study)),
         ("export", str(study)),
         ("train", str(study), *SMALL, "--most-epochs", "3", "--learn-epochs", "3"),
