@@ -220,7 +220,7 @@ class CurveChart(Chart):
 
         self._draw_axes(painter, plot, (low, high), (first, last))
         if self.level is not None:
-            self._draw_level(painter, plot, place(first, self.level[0]).y(), self.level[1])
+            self._draw_level(painter, plot, place(first, self.level[0]).y())
         if self.best is not None and first <= self.best <= last:
             self._draw_best(painter, plot, place(self.best, low).x())
         for curve in self.curves:
@@ -231,10 +231,15 @@ class CurveChart(Chart):
 
     def _draw_legend(self, painter: QPainter) -> None:
         left, metrics = float(_LEFT_PX), QFontMetricsF(painter.font())
-        for curve in self.curves:
-            painter.setPen(_pen(curve))
+        entries = [
+            (_pen(curve), f"{curve.name} {self._said(curve.points[-1][1])}" if curve.points else curve.name)
+            for curve in self.curves
+        ]
+        if self.level is not None:
+            entries.append((QPen(self.ink, 1, Qt.PenStyle.DotLine), self.level[1]))
+        for pen, text in entries:
+            painter.setPen(pen)
             painter.drawLine(QPointF(left, _LINE_PX / 2), QPointF(left + 20, _LINE_PX / 2))
-            text = f"{curve.name} {self._said(curve.points[-1][1])}" if curve.points else curve.name
             width = metrics.horizontalAdvance(text) + 2
             self.write(painter, QRectF(left + 25, 0, width, _LINE_PX), text)
             left += 25 + width + 12
@@ -255,11 +260,9 @@ class CurveChart(Chart):
         if epochs[1] > epochs[0]:
             self.write(painter, below, f"{epochs[1]:.0f}", _RIGHT)
 
-    def _draw_level(self, painter: QPainter, plot: QRectF, y: float, text: str) -> None:
+    def _draw_level(self, painter: QPainter, plot: QRectF, y: float) -> None:
         painter.setPen(QPen(self.ink, 1, Qt.PenStyle.DotLine))
         painter.drawLine(QPointF(plot.left(), y), QPointF(plot.right(), y))
-        above = QRectF(plot.left(), y - _LINE_PX, plot.width(), _LINE_PX)
-        self.write(painter, above if above.top() > plot.top() else above.translated(0, _LINE_PX), text, _RIGHT)
 
     def _draw_best(self, painter: QPainter, plot: QRectF, x: float) -> None:
         painter.setPen(QPen(self.ink, 1, Qt.PenStyle.DashLine))

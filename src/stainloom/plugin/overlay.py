@@ -249,7 +249,7 @@ def _swatches(view: CaseView, maps: MapsView | None, shown: Shown, present: Pres
     if shown.predicted and maps is not None:
         ids |= present.predicted
         classes = _joined(classes, maps.classes)
-        headings.append(f"predicted by run {maps.run}")
+        headings.append("predicted")
     swatches = tuple(Swatch(lesion.color, _called(lesion)) for lesion in classes if lesion.id in ids)
     return ("Classes " + " and ".join(headings) if swatches else ""), swatches
 

@@ -257,7 +257,7 @@ class TrainPanel(Panel):
             bests = [row["epoch"] for row in history if row.get("best")]
             best = bests[-1] if bests else None
             if "prior_loss" in history[-1]:
-                level = (history[-1]["prior_loss"], "guessing by class shares")
+                level = (history[-1]["prior_loss"], "guessing")
         self.curves_of.setText(f"Loss (above) and share right (below). {title}" if there else "")
         self.loss.show_curves(epoch_curves(history, "loss"), best=best, level=level)
         self.accuracy.show_curves(epoch_curves(history, "accuracy"), best=best, percent=True)
