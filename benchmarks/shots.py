@@ -90,9 +90,8 @@ class Camera:
         self.viewer.close()
 
     def _settled(self) -> bool:
-        session = self.workspace.session
-        thumbnails = self.workspace.thumbnails
-        return (session is None or session.settled) and not thumbnails.busy and not self.workspace._looking
+        # Jobs that only look (what would be cut) are part of what a dock shows.
+        return self.workspace.settled and not self.workspace.thumbnails.busy and not self.workspace._aside
 
     def take(self, name: str, caption: str) -> None:
         """Photograph the window."""

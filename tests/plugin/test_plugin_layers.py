@@ -260,7 +260,7 @@ def test_the_legend_names_what_is_on_the_screen_and_nothing_else():
     assert painted.swatches[0].text == "SMNL  smooth muscle cell nuclei loss"
     predicted = legend(view, Shown(predicted=True))
     assert [s.text.split()[0] for s in predicted.swatches] == ["MEMA", "normal"]
-    assert "run-1" in predicted.heading
+    assert predicted.heading == "Classes predicted"
     both = legend(view, Shown(lesions=True, predicted=True))
     assert len(both.swatches) == 3
     assert legend(view, Shown(stains=("HE",))).swatches == ()
