@@ -167,3 +167,21 @@ def test_closing_during_a_job_asks_once(docks, tmp_path, qtbot, answer):
     QApplication.processEvents()
     assert not job.running
     assert list(tmp_path.iterdir()) == []
+
+
+def test_what_changes_while_a_case_is_opened_anew_is_seen_too(docks, tiny_case, qtbot, monkeypatch):
+    from stainloom import jobs
+
+    workspace = docks.workspace
+    docks.docks["Cases"].open_study(tiny_case)
+    settled(workspace, qtbot)
+    read, open_view = [], jobs.open_view
+    monkeypatch.setattr(
+        jobs, "open_view", lambda study, case, **more: read.append(case) or open_view(study, case, **more)
+    )
+    workspace.take_changes(["cases/S01/normalization/HE.json"])
+    workspace.take_changes(["cases/S01/normalization/VG.json"])
+    qtbot.waitUntil(lambda: len(read) == 2, timeout=20_000)
+    settled(workspace, qtbot)
+    assert read == ["S01", "S01"]
+    assert workspace.case.name == "S01"

@@ -82,7 +82,7 @@ class Workspace(QObject):
         self._leaving: list[Painter] = []
         self._asked = ""
         self._opening = False
-        self._stays = False
+        self._stays = self._changed_again = False
 
     @property
     def case(self) -> CaseState | None:
@@ -157,7 +157,7 @@ class Workspace(QObject):
     def ask_for_case(self, name: str) -> None:
         """Show another case when its files are open, which is done off the window's thread; who asks again is served last."""
         self._refuse_unsaved(name)
-        self._asked, self._stays = name, False
+        self._asked, self._stays, self._changed_again = name, False, False
         if not self._opening:
             self._open_asked()
 
@@ -183,6 +183,9 @@ class Workspace(QObject):
             self._put(*opened)
             if stay is not None:
                 self._go_back(*stay)
+            if self._changed_again:
+                self._changed_again = False
+                self._open_anew(name)
         elif opened is not None:
             view, paint = opened
             view.close()
@@ -375,8 +378,15 @@ class Workspace(QObject):
         # Other maps are taken in place, when the study was looked at: see `predicted`.
         if all(path.startswith(f"cases/{name}/maps/") for path in touched):
             return
+        if self._asked == name and self._stays:
+            self._changed_again = True  # what is being read may be older
+            return
         if self._asked:
             return  # another case is on its way
+        self._open_anew(name)
+
+    def _open_anew(self, name: str) -> None:
+        """Open the case that is shown once more, beside the window's thread, and look where one looked before."""
         self.ask_for_case(name)
         self._stays = True
 
