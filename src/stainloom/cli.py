@@ -15,13 +15,13 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from tqdm import tqdm
 
 from stainloom import __version__, jobs
 from stainloom.errors import StainloomError
-from stainloom.progress import Cancelled, Progress
+from stainloom.progress import Cancelled, Progress, Wish
 from stainloom.settings import Field, check, describe
 
 DONE, FAILED, WRONG_USE, CANCELLED = 0, 1, 2, 3
@@ -125,7 +125,7 @@ class Control:
         if not self._seen.wait(_PATIENCE_S):
             _thread.interrupt_main()
 
-    def state(self) -> Literal["go", "pause", "cancel", "finish"]:
+    def state(self) -> Wish:
         """`cancel`, `pause`, `finish` or `go`: for a job that saves its state before it pauses, and can end early."""
         if self._cancel.is_set():
             self._seen.set()

@@ -1,6 +1,11 @@
 """How a long job says how far it is, and how it is told to stop."""
 
-from typing import Protocol
+from collections.abc import Callable
+from typing import Literal, Protocol
+
+Wish = Literal["go", "pause", "cancel", "finish"]
+"""What is asked of a job that keeps its state: `finish` ends it early with what it has."""
+Control = Callable[[], Wish]
 
 
 class Progress(Protocol):

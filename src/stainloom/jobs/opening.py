@@ -27,10 +27,10 @@ CACHE_BYTES = 256 * 2**20
 def chosen_cases(folder: StudyFolder, names: Sequence[str]) -> tuple[tuple[Case, ...], list[StainloomError]]:
     """The named cases, or all that can be read, and why others cannot; raises where none is left, or a named one cannot."""
     cases, problems = (folder.cases(list(names)), ()) if names else folder.readable_cases()
+    if not cases and problems:
+        raise problems[0]
     if not cases:
-        raise (*problems, CaseError("the study has no case yet", next="take one in: stainloom case add STUDY FOLDER"))[
-            0
-        ]
+        raise CaseError("the study has no case yet", next="take one in: stainloom case add STUDY FOLDER")
     return cases, list(problems)
 
 

@@ -13,13 +13,12 @@ from stainloom.errors import ModelError, PatchError
 from stainloom.io.casefile import StudyFolder
 from stainloom.jobs.opening import patchsets_by_age
 from stainloom.jobs.outcome import Outcome
-from stainloom.progress import Progress, part, silent
+from stainloom.progress import Control, Progress, part, silent
 from stainloom.settings import as_json
 from stainloom.wording import many
 
 if TYPE_CHECKING:
     from stainloom.model.settings import TrainSettings
-    from stainloom.model.train import Control
 
 
 def _go() -> Literal["go"]:

@@ -25,14 +25,11 @@ from stainloom.model.metrics import accuracy, balanced_accuracy, confusion
 from stainloom.model.settings import TrainSettings, settings_from, thread_count
 from stainloom.model.trained import EpochFigures, TrainResult
 from stainloom.model.trainstate import copied, resume, state_of
-from stainloom.progress import Cancelled, Progress, silent
+from stainloom.progress import Cancelled, Control, Progress, silent
 from stainloom.settings import as_json
 from stainloom.wording import lasting, many
 
 _log = logging.getLogger(__name__)
-
-Wish = Literal["go", "pause", "cancel", "finish"]
-Control = Callable[[], Wish]
 
 _PAUSE_S = 0.05
 _BETAS, _EPSILON = (0.9, 0.999), 1e-8

@@ -393,9 +393,14 @@ class Painter(QObject):
         self._carrying = Carrying(self.paint)
         self._carry_soon.start()
 
+    def _carry_now(self) -> None:
+        """Carry what waits for the case to have appeared, for who needs it before."""
+        if self._carry_soon.isActive():
+            self._carry_soon.stop()
+            self._carry_all()
+
     def _carry_all(self) -> None:
         """Not while the case appears: the carrier would take turns with what draws it."""
-        self._carry_soon.stop()
         if self.paint.raster is None:
             return
         boxes = [lesion.box for lesion in self.lesions]
@@ -411,8 +416,7 @@ class Painter(QObject):
 
         The array is the one that is kept current: read it, and draw it anew when `carried_changed` names the stain.
         """
-        if self._carry_soon.isActive():
-            self._carry_all()
+        self._carry_now()
         raster = None if self._carrying is None else self._carrying.raster(stain)
         return None if raster is None else (raster, self.paint.um_per_px)
 
@@ -467,8 +471,7 @@ class Painter(QObject):
 
     def _rest(self) -> None:
         """Nothing was painted for a while: leave everything as jobs and other programs want it."""
-        if self._carry_soon.isActive():
-            self._carry_all()
+        self._carry_now()
         if not self.read_only and self.trouble is None:
             self._in_order(self._settle)
 
@@ -511,8 +514,8 @@ class Painter(QObject):
             return
         self.detach()
         changed = bool(self._waiting or self._turns or self._turning) or self.paint.stroke != self._opened_at
-        if changed and self._carry_soon.isActive():
-            self._carry_all()
+        if changed:
+            self._carry_now()
         self._closed = True
         for timer in (self._part, self._retry, self._idle, self._backup, self._carry_soon):
             timer.stop()
