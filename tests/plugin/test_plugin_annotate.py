@@ -22,6 +22,7 @@ def opened(tiny_case, qtbot):
         painter = Painter(paint, paint.folder.study.classes)
         painters.append(painter)
         if paint.raster is not None:
+            painter.realign(jobs.Carrying(paint))
             painter.attach(Labels(paint.raster, scale=paint.um_per_px))
         return painter
 

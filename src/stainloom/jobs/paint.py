@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 _SPACING_PX = 16
 _SAMPLES_MOST = 200
 _MARGIN_PX = 4
+_STRIP_ROWS = 512
 
 
 class Paint:
@@ -41,6 +42,8 @@ class Paint:
         Of the raster; its outer corner is um (0, 0) of the reference.
     refusal
         Why nothing can be painted; empty where it can.
+    seen_px
+        Pixels of each class by id, where the raster is only looked at; empty where it is painted on.
 
     Notes
     -----
@@ -52,6 +55,7 @@ class Paint:
         self.raster: NDArray[np.uint8] | None = None
         self.um_per_px: Scale = as_scale(folder.study.label_um)
         self.refusal = ""
+        self.seen_px: dict[int, int] = {}
         self._author = author
         self._hold: Hold | None = None
         self._store: LabelStore | None = None
@@ -65,6 +69,8 @@ class Paint:
         paint = cls(folder, folder.case(case), author)
         try:
             paint._open()
+            if paint.refusal and paint.raster is not None:
+                paint.seen_px = _class_counts(paint.raster)
         except BaseException:
             paint.close()
             raise
@@ -300,6 +306,13 @@ class Carrying:
         scale = self._paint.um_per_px
         folder.save_carried(name, stain, self._rasters[stain], scale, labels_id=labels_id, warp_id=warp)
         return True
+
+
+def _class_counts(raster: NDArray[np.uint8]) -> dict[int, int]:
+    # In strips: numpy counts in 8 bytes a pixel.
+    strips = (raster[row : row + _STRIP_ROWS].ravel() for row in range(0, len(raster), _STRIP_ROWS))
+    counts = sum((np.bincount(strip, minlength=256) for strip in strips), np.zeros(256, np.int64))
+    return {class_id: int(count) for class_id, count in enumerate(counts) if class_id and count}
 
 
 def _changed(box: Box, before: NDArray[np.uint8], after: NDArray[np.uint8]) -> Box:

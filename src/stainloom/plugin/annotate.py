@@ -110,7 +110,6 @@ class Painter(QObject):
         self._carried_box.connect(self.carried_changed)
         self._written.connect(self._take_written)
         self._count()
-        self.realign()
 
     def _timer(self, milliseconds: int, act: Callable[[], Any]) -> QTimer:
         timer = QTimer(self)
@@ -314,9 +313,7 @@ class Painter(QObject):
 
     def _count(self) -> None:
         if self.read_only:
-            raster = self.paint.raster
-            counts = np.zeros(256, int) if raster is None else np.bincount(raster.ravel(), minlength=256)
-            self.areas_px = {n: int(count) for n, count in enumerate(counts) if n and count}
+            self.areas_px = dict(self.paint.seen_px)
             return
         self.lesions = self.paint.lesions()
         self.areas_px = {}
@@ -385,13 +382,11 @@ class Painter(QObject):
 
     # The other stains
 
-    def realign(self) -> None:
-        """Carry all paint by the alignments as they are now."""
-        if self.paint.raster is None:
-            self._carrying = None
-            return
-        self._carrying = Carrying(self.paint)
-        self._carry_soon.start()
+    def realign(self, carrying: Carrying | None) -> None:
+        """Carry all paint by other alignments, in a moment; nowhere without any."""
+        self._carrying = carrying
+        if carrying is not None:
+            self._carry_soon.start()
 
     def _carry_now(self) -> None:
         """Carry what waits for the case to have appeared, for who needs it before."""

@@ -20,7 +20,7 @@ from stainloom.errors import StainloomError
 
 KILL_AFTER_MS = 3000
 _LOG_LINES = 400
-_LOW = 10
+_LOW = 5
 _SETTLED_SHARE, _SETTLED_S = 0.02, 3.0
 
 Ending = Literal["done", "failed", "cancelled", "died"]
@@ -56,6 +56,31 @@ class Result:
     log: str = ""
 
 
+def start_child(words: Sequence[str]) -> subprocess.Popen[str]:
+    """Start the command line with these words; its input and outputs are pipes of text. `OSError` where it does not start.
+
+    Notes
+    -----
+    The window goes first where both want a core: software rendering waits for threads of its own.
+    """
+    pipe = subprocess.PIPE
+    child = subprocess.Popen(
+        [sys.executable, "-m", "stainloom.cli", *words],
+        stdin=pipe,
+        stdout=pipe,
+        stderr=pipe,
+        encoding="utf-8",
+        errors="replace",
+        # A session of its own: Ctrl+C in the terminal that napari was started from is not meant for it.
+        start_new_session=True,
+        creationflags=getattr(subprocess, "BELOW_NORMAL_PRIORITY_CLASS", 0),
+    )
+    if hasattr(os, "setpriority"):
+        with suppress(OSError):  # it may have ended already
+            os.setpriority(os.PRIO_PROCESS, child.pid, _LOW)
+    return child
+
+
 class Job(QObject):
     """A job of the command line as a child process; what contracts.md calls jobs and the window.
 
@@ -65,8 +90,6 @@ class Job(QObject):
         What it does, for the reader: *Align 4 stains*.
     words
         The command line behind `stainloom`; `--json --control` is added here.
-    low
-        Whether everything else on the machine goes first.
 
     Notes
     -----
@@ -82,9 +105,8 @@ class Job(QObject):
     _heard = Signal(str)
     _gone = Signal(int)
 
-    def __init__(self, title: str, words: Sequence[str], parent: QObject | None = None, *, low: bool = False) -> None:
+    def __init__(self, title: str, words: Sequence[str], parent: QObject | None = None) -> None:
         super().__init__(parent)
-        self._low = low
         self._rests: float | None = None
         self.title = title
         self.words = tuple(words)
@@ -109,22 +131,8 @@ class Job(QObject):
             QTimer.singleShot(0, lambda: self._end("cancelled"))
             return
         self._began = time.monotonic()
-        command = [sys.executable, "-m", "stainloom.cli", *self.words, "--json", "--control"]
-        pipe = subprocess.PIPE
         try:
-            # A session of its own: Ctrl+C in the terminal that napari was started from is not meant for it.
-            self._child = subprocess.Popen(
-                command,
-                stdin=pipe,
-                stdout=pipe,
-                stderr=pipe,
-                encoding="utf-8",
-                errors="replace",
-                start_new_session=True,
-                creationflags=getattr(subprocess, "BELOW_NORMAL_PRIORITY_CLASS", 0) if self._low else 0,
-            )
-            if self._low and hasattr(os, "setpriority"):
-                os.setpriority(os.PRIO_PROCESS, self._child.pid, _LOW)
+            self._child = start_child([*self.words, "--json", "--control"])
         except OSError as error:
             self._problems.append(_problem("the job could not be started", found=str(error), next="try it again"))
             QTimer.singleShot(0, lambda: self._end("failed"))

@@ -277,8 +277,9 @@ def _fill(layer: Image, data: Any, keywords: dict[str, Any]) -> None:
         # napari starts with all of the coarsest level, and keeps the box of the picture before.
         layer.corner_pixels = np.array([[0, 0], [side - 1 for side in data[-1].shape[:2]]])
     usual = {"opacity": 1.0, "gamma": 1.0, "blending": "translucent"}
+    # Only what changes: napari tells its lists, its controls and its canvas of each, changed or not.
     for key, value in {**usual, **keywords}.items():
-        if key in _SETTABLE:
+        if key in _SETTABLE and not np.array_equal(getattr(layer, key), value):
             setattr(layer, key, value)
 
 

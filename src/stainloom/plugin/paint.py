@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from qtpy.QtCore import QSize, Qt
-from qtpy.QtGui import QColor, QIcon, QPixmap
+from qtpy.QtCore import QSignalBlocker, QSize, Qt
+from qtpy.QtGui import QColor
 from qtpy.QtWidgets import (
     QAbstractItemView,
     QButtonGroup,
@@ -203,18 +203,29 @@ class PaintDock(Dock):
             item.setToolTip(lesion.name)
             if column > 1:
                 item.setTextAlignment(Qt.AlignmentFlag.AlignCenter)
-        table.item(row, 0).setIcon(_swatch(lesion.color))
-        self._put_switch(row, 4, lesion.id not in painter.hidden, lambda on, id=lesion.id: painter.hide(id, not on))
-        self._put_switch(row, 5, lesion.id in painter.locked, lambda on, id=lesion.id: painter.lock(id, on))
-        table.cellWidget(row, 4).setToolTip(f"Show {lesion.short} on the slide")
-        table.cellWidget(row, 5).setToolTip(f"Keep {lesion.short} from being painted over or erased")
+        table.item(row, 0).setData(Qt.ItemDataRole.DecorationRole, QColor(lesion.color))
+        shown, locked = lesion.id not in painter.hidden, lesion.id in painter.locked
+        self._put_switch(row, 4, shown, f"Show {lesion.short} on the slide", self._show_on_slide)
+        self._put_switch(row, 5, locked, f"Keep {lesion.short} from being painted over or erased", self._keep_as_it_is)
 
-    def _put_switch(self, row: int, column: int, on: bool, act: Callable[[bool], None]) -> None:
-        box = QCheckBox()
-        box.setChecked(on)
-        box.setStyleSheet("margin-left: 8px")
-        box.toggled.connect(act)
-        self.palette_table.setCellWidget(row, column, box)
+    def _put_switch(self, row: int, column: int, on: bool, tip: str, act: Callable[[int, bool], None]) -> None:
+        box = self.palette_table.cellWidget(row, column)
+        if box is None:
+            box = QCheckBox()
+            box.setStyleSheet("margin-left: 8px")
+            box.toggled.connect(lambda on: act(row, on))
+            self.palette_table.setCellWidget(row, column, box)
+        with QSignalBlocker(box):
+            box.setChecked(on)
+        box.setToolTip(tip)
+
+    def _show_on_slide(self, row: int, on: bool) -> None:
+        if self._painter is not None:
+            self._painter.hide(self._classes[row].id, not on)
+
+    def _keep_as_it_is(self, row: int, on: bool) -> None:
+        if self._painter is not None:
+            self._painter.lock(self._classes[row].id, on)
 
     def _choose(self, row: int, column: int) -> None:
         if self._painter is not None and column < 4:
@@ -309,12 +320,6 @@ def _edges_um(box: Box, row_um: float, col_um: float) -> tuple[float, float, flo
 def _pixel_mm2(painter: Painter) -> float:
     rows, cols = painter.paint.um_per_px
     return rows * cols / 1e6
-
-
-def _swatch(color: str) -> QIcon:
-    picture = QPixmap(_SWATCH_PX, _SWATCH_PX)
-    picture.fill(QColor(color))
-    return QIcon(picture)
 
 
 def _make_palette() -> QTableWidget:

@@ -6,7 +6,7 @@ import logging
 from typing import Any
 
 from qtpy.QtCore import Qt, Signal
-from qtpy.QtGui import QColor, QIcon, QPixmap
+from qtpy.QtGui import QColor
 from qtpy.QtWidgets import (
     QAbstractItemView,
     QHBoxLayout,
@@ -28,7 +28,6 @@ _log = logging.getLogger(__name__)
 
 NEXT_REGION_KEY = "N"
 _ROWS_SEEN, _ROW_PX = 6, 24
-_SWATCH_PX = 12
 
 
 class RegionList(QWidget):
@@ -97,7 +96,7 @@ class RegionList(QWidget):
                 if column:
                     item.setTextAlignment(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
                 else:
-                    item.setIcon(_swatch(region.lesion.color))
+                    item.setData(Qt.ItemDataRole.DecorationRole, QColor(region.lesion.color))
                 self.table.setItem(row, column, item)
         self.table.setCurrentCell(-1, -1)
         self.setVisible(bool(regions))
@@ -107,12 +106,6 @@ class RegionList(QWidget):
     def _fly(self, row: int) -> None:
         self.table.selectRow(row)
         self.wanted.emit(self.regions[row])
-
-
-def _swatch(color: str) -> QIcon:
-    picture = QPixmap(_SWATCH_PX, _SWATCH_PX)
-    picture.fill(QColor(color))
-    return QIcon(picture)
 
 
 def _regions(maps: MapsView) -> tuple[MapsView, tuple[Region, ...], int]:

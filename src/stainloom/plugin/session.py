@@ -22,6 +22,7 @@ from stainloom.plugin._napari import (
     cells,
     draw_now,
     main_window,
+    one_redraw,
     read_anew,
     remove_layers,
     stop_drawing,
@@ -129,7 +130,8 @@ class Session:
         """
         tiles = renderer or Renderer()
         here = [layer for layer in spare if layer in viewer.layers]
-        made = case_layers.make_case(view, tiles, here)
+        with one_redraw(viewer):
+            made = case_layers.make_case(view, tiles, here)
         remove_layers(viewer, [layer for layer in here if layer not in made])
         sharpener = Sharpener(viewer, tiles, made)
         layers = case_layers.collect(made)

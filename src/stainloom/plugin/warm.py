@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import subprocess
-import sys
 import threading
 import time
 from collections import deque
@@ -15,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from qtpy.QtCore import QObject, QTimer, Signal
 
 from stainloom.errors import ModelError
-from stainloom.plugin.job import KILL_AFTER_MS, Result
+from stainloom.plugin.job import KILL_AFTER_MS, Result, start_child
 
 if TYPE_CHECKING:
     from stainloom.plugin.workspace import Workspace
@@ -145,19 +144,9 @@ class WarmChild(QObject):
         self._say(json.dumps({"predict": self.job.words}))
 
     def _start(self) -> bool:
-        command = [sys.executable, "-m", "stainloom.cli", "predict", str(self._study), "--serve", "--json"]
-        pipe = subprocess.PIPE
         self._log.clear()
         try:
-            self._child = subprocess.Popen(
-                command,
-                stdin=pipe,
-                stdout=pipe,
-                stderr=pipe,
-                encoding="utf-8",
-                errors="replace",
-                start_new_session=True,
-            )
+            self._child = start_child(["predict", str(self._study), "--serve", "--json"])
         except OSError as error:
             self._fail(ModelError("the prediction could not be started", found=str(error), next="try it again"))
             return False

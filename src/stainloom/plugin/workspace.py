@@ -140,13 +140,12 @@ class Workspace(QObject):
         self._refuse_unsaved(name)
         self._put(*_opened(self.state.path, name, self._paint_of(name), tuple(self._leaving)))
 
-    def _put(self, view: CaseView, paint: jobs.Paint) -> None:
+    def _put(self, view: CaseView, paint: jobs.Paint, carrying: jobs.Carrying | None) -> None:
         spare = self._clear()
-        if self.painter is not None and self.painter.paint is paint:
-            self.painter.realign()
-        else:
+        if self.painter is None or self.painter.paint is not paint:
             self._leave(self.painter)
             self.painter = self._painter_for(paint)
+        self.painter.realign(carrying)
         self.session = Session.open(self.viewer, view, spare=spare)
         self.session.show_colours(self.colours)
         if self.session.layers.lesions is not None:
@@ -187,7 +186,7 @@ class Workspace(QObject):
                 self._changed_again = False
                 self._open_anew(name)
         elif opened is not None:
-            view, paint = opened
+            view, paint, _ = opened
             view.close()
             if self.painter is None or self.painter.paint is not paint:
                 paint.close()
@@ -343,8 +342,8 @@ class Workspace(QObject):
         self.run_chosen.emit(run)
 
     def run_aside(self, title: str, words: list[str], ended: Callable[[Result], Any]) -> Job:
-        """Start a job that only looks, beside the queue and at low priority: it holds nobody up, and changes nothing."""
-        job = Job(title, words, self, low=True)
+        """Start a job that only looks, beside the queue: it holds nobody up, and changes nothing."""
+        job = Job(title, words, self)
         self._aside.add(job)
         job.ended.connect(lambda _: self._aside.discard(job))
         job.ended.connect(ended)
@@ -409,18 +408,22 @@ class Workspace(QObject):
             self.viewer.layers.selection.active = self.session.layers.lesions
 
 
-_Opened = tuple[CaseView, jobs.Paint]
+_Opened = tuple[CaseView, jobs.Paint, jobs.Carrying | None]
 _Read = tuple[_Opened | None, str, StainloomError | None]
 
 
 def _opened(study: Path, name: str, paint: jobs.Paint | None, leaving: Sequence[Painter]) -> _Opened:
-    """A case and its paint, held; `paint` where this window holds it already. Waits for painters that still write there."""
+    """A case, its paint, held, and what carries that; `paint` where this window holds it already.
+
+    Waits for painters that still write there.
+    """
     for painter in leaving:
         if (painter.paint.folder.path, painter.paint.case.name) == (study, name):
             painter.wait()
     own = paint or jobs.Paint.open(study, name)
     try:
-        return jobs.open_view(study, name, with_maps=False, paint=own), own
+        carrying = None if own.raster is None else jobs.Carrying(own)
+        return jobs.open_view(study, name, with_maps=False, paint=own), own, carrying
     except BaseException:
         if paint is None:
             own.close()
