@@ -86,6 +86,7 @@ def drop(dock, *paths: Path) -> None:
 
 def test_dropped_slides_are_corrected_in_a_table_and_taken_in(dock, tiny_case, scans, qtbot):
     dock.open_study(tiny_case)
+    settle(dock, qtbot)
     before = sorted(path.name for path in (tiny_case / "cases").iterdir())
     drop(dock, scans)
     settle(dock, qtbot)
@@ -133,6 +134,7 @@ def test_slides_without_a_study_lead_to_a_new_one_first(dock, scans, tmp_path, q
 
 def test_a_study_that_is_dropped_is_opened_and_a_folder_without_slides_is_said(dock, tiny_case, tmp_path, qtbot):
     drop(dock, tiny_case)
+    settle(dock, qtbot)
     assert dock.workspace.case.name == "S01"
     (tmp_path / "nothing").mkdir()
     dock.look_at_slides([tmp_path / "nothing"])
@@ -143,7 +145,9 @@ def test_a_study_that_is_dropped_is_opened_and_a_folder_without_slides_is_said(d
 
 def test_a_case_is_removed_only_after_a_question(dock, tiny_case, qtbot):
     dock.open_study(tiny_case)
+    settle(dock, qtbot)
     dock.choose(dock.workspace.state.cases[1])
+    settle(dock, qtbot)
     dock.list.look()
     dock.ask_to_remove()
     assert "Remove S02" in dock.question.text.text()
@@ -160,6 +164,7 @@ def test_a_case_is_removed_only_after_a_question(dock, tiny_case, qtbot):
 
 def test_a_slide_is_replaced_after_a_question_and_the_case_is_shown_again(dock, tiny_case, scans, qtbot):
     dock.open_study(tiny_case)
+    settle(dock, qtbot)
     dock.offer_slide("SMA", scans / "B1" / "B1_SMA.tif")
     dock.question.yes.click()
     settle(dock, qtbot)
@@ -171,6 +176,7 @@ def test_a_slide_is_replaced_after_a_question_and_the_case_is_shown_again(dock, 
 def test_moved_slides_are_said_and_found(dock, tiny_case, tmp_path, qtbot):
     shutil.move(tiny_case / "slides" / "S01" / "VG.ome.tif", tmp_path / "moved.tif")
     dock.open_study(tiny_case)
+    settle(dock, qtbot)
     assert "VG of S01" in dock.list.lost.text()
     assert dock.list.search.isVisibleTo(dock)
     assert "VG" not in dock.workspace.session.layers.stains
@@ -183,6 +189,7 @@ def test_moved_slides_are_said_and_found(dock, tiny_case, tmp_path, qtbot):
 def test_a_case_that_cannot_be_read_leaves_the_others(dock, tiny_case, qtbot):
     (tiny_case / "cases" / "S01" / "case.json").write_text("{}")
     dock.open_study(tiny_case)
+    settle(dock, qtbot)
     assert dock.workspace.case.name == "S02"
     dock.choose(dock.workspace.state.cases[0])
     assert "case.json" in said(dock)
@@ -191,24 +198,29 @@ def test_a_case_that_cannot_be_read_leaves_the_others(dock, tiny_case, qtbot):
 
 def test_a_newer_study_is_said_and_what_is_open_stays(dock, tiny_case, tmp_path, qtbot):
     dock.open_study(tiny_case)
+    settle(dock, qtbot)
     newer = tmp_path / "newer"
     newer.mkdir()
     content = json.loads((tiny_case / "study.json").read_text()) | {"version": 2}
     (newer / "study.json").write_text(json.dumps(content))
     dock.open_study(newer)
+    settle(dock, qtbot)
     assert "newer" in said(dock)
     assert dock.workspace.case.name == "S01"
 
 
 def test_a_study_that_vanishes_while_open_is_said_and_another_opens(dock, tiny_case, simulated_study, qtbot):
     dock.open_study(tiny_case)
+    settle(dock, qtbot)
     tiny_case.rename(tiny_case.with_name("gone"))
     dock.choose(dock.workspace.state.cases[1])
+    settle(dock, qtbot)
     assert "there is no study here" in said(dock)
     dock.step(1)
     with qtbot.waitSignal(dock.workspace.refused, timeout=30_000):
         dock.workspace.refresh()
     dock.open_study(tiny_case.with_name("gone"))
+    settle(dock, qtbot)
     assert dock.workspace.case.name == "S01"
     dock.close_study()
     assert dock.pages.currentWidget() is dock.empty
@@ -240,6 +252,7 @@ def test_the_trial_opens_after_its_first_step_and_at_once_the_next_time(dock, qu
     dock.close_study()
     made = (quick_trial / "study.json").stat().st_mtime_ns
     dock.empty.buttons["Try the simulated study"].click()
+    settle(dock, qtbot)
     assert dock.workspace.case.name == "S01"
     assert (quick_trial / "study.json").stat().st_mtime_ns == made
 
@@ -257,6 +270,7 @@ def test_a_trial_that_was_cancelled_leaves_nothing_in_the_way(dock, quick_trial,
 
 def test_keys_step_from_case_to_case(dock, tiny_case, qtbot):
     dock.open_study(tiny_case)
+    settle(dock, qtbot)
     keys = {str(key): act for key, act in dock.workspace.viewer.keymap.items()}
     keys["PageDown"](dock.workspace.viewer)
     qtbot.waitUntil(lambda: dock.workspace.case.name == "S02", timeout=20_000)

@@ -32,9 +32,10 @@ def docks(make_napari_viewer, qtbot):
     made.workspace.close_case()
 
 
-def shown(layer) -> np.ndarray:
-    """The pixels that napari took of a layer, not what it was made of."""
-    return np.asarray(layer._slice.image.raw)
+def shown(workspace, layer, qtbot) -> np.ndarray:
+    """The pixels that napari took of a layer, not what it was made of, when all of them are there."""
+    qtbot.waitUntil(lambda: workspace.settled, timeout=30_000)
+    return np.asarray(layer._slice.image.raw).copy()
 
 
 def test_colours_switch_at_once_and_stay_switched_in_the_next_case(docks, tiny_case, qtbot):
@@ -46,11 +47,11 @@ def test_colours_switch_at_once_and_stay_switched_in_the_next_case(docks, tiny_c
     layer = workspace.session.layers.stains["HE"]
     camera = workspace.viewer.scene.camera
     camera.zoom = 0.9
-    normalized = shown(layer).copy()
+    normalized = shown(workspace, layer, qtbot)
     assert panel.normalized.isChecked()
     assert "Colours normalized" in workspace.session._panel.legend.notes
     panel.scanned.click()
-    scanned = shown(layer).copy()
+    scanned = shown(workspace, layer, qtbot)
     assert (scanned != normalized).mean() > 0.1
     assert layer.visible
     assert camera.zoom == pytest.approx(0.9)
@@ -58,12 +59,12 @@ def test_colours_switch_at_once_and_stay_switched_in_the_next_case(docks, tiny_c
     workspace.session.show_stain("VG")
     panel.normalized.click()
     workspace.session.show_stain("HE")  # it was hidden when the colours were switched
-    np.testing.assert_array_equal(shown(layer), normalized)
+    np.testing.assert_array_equal(shown(workspace, layer, qtbot), normalized)
     panel.scanned.click()
     workspace.open_case("S02")
     workspace.open_case("S01")
     assert "Colours raw" in workspace.session._panel.legend.notes
-    np.testing.assert_array_equal(shown(workspace.session.layers.stains["HE"]), scanned)
+    np.testing.assert_array_equal(shown(workspace, workspace.session.layers.stains["HE"], qtbot), scanned)
     workspace.open_case("S03")
     assert not panel.scanned.isEnabled()
     assert "not normalized yet" in panel.reason.text()

@@ -21,7 +21,7 @@ def test_a_dock_opens_alone_and_all_open_beside_it(make_napari_viewer, tiny_case
     assert list(docks.docks) == ["Paint"]
     docks.docks["Paint"].first.click()  # a case is needed, and Cases has them
     assert list(docks.docks) == ["Paint", "Cases"]
-    docks.docks["Cases"].open_study(tiny_case)
+    docks.workspace.open_study(tiny_case)
     assert not docks.docks["Paint"].first.isVisibleTo(docks.docks["Paint"])
     before = len(viewer.window.dock_widgets)
     viewer.window.add_dock_widget(widgets.all_docks(viewer), name="All docks")

@@ -29,7 +29,7 @@ def settled(workspace, qtbot) -> None:
 
 
 def test_a_study_opens_with_its_first_case_and_the_list_shows_it(docks, tiny_case, qtbot):
-    docks.docks["Cases"].open_study(tiny_case)
+    docks.workspace.open_study(tiny_case)
     workspace = docks.workspace
     assert workspace.case.name == "S01"
     listed = docks.docks["Cases"].list.list.cases
@@ -48,7 +48,7 @@ def test_a_study_opens_with_its_first_case_and_the_list_shows_it(docks, tiny_cas
 def test_who_steps_on_quickly_opens_the_last_case_alone(docks, tiny_case, qtbot, monkeypatch):
     from stainloom import jobs
 
-    docks.docks["Cases"].open_study(tiny_case)
+    docks.workspace.open_study(tiny_case)
     workspace = docks.workspace
     read, put = [], []
     open_view = jobs.open_view
@@ -66,7 +66,7 @@ def test_who_steps_on_quickly_opens_the_last_case_alone(docks, tiny_case, qtbot,
 
 
 def test_a_case_that_cannot_be_opened_is_a_message_and_the_one_shown_stays(docks, tiny_case, qtbot):
-    docks.docks["Cases"].open_study(tiny_case)
+    docks.workspace.open_study(tiny_case)
     workspace = docks.workspace
     shutil.rmtree(tiny_case / "cases" / "S02")
     with qtbot.waitSignal(workspace.refused, timeout=20_000) as refused:
@@ -105,7 +105,7 @@ def test_the_next_case_takes_the_layers_of_the_one_before_and_leaves_nothing_of_
                 break
         return [one for one in found if one() is not None]
 
-    docks.docks["Cases"].open_study(tiny_case)
+    docks.workspace.open_study(tiny_case)
     workspace = docks.workspace
     layer = workspace.session.layers.stains["VG"]
     layer.opacity, layer.name = 0.3, "mine"
@@ -123,7 +123,7 @@ def test_a_folder_that_is_no_study_is_a_message(docks, tmp_path, qtbot):
 
 
 def test_a_job_from_its_dock_changes_the_study_and_the_view_stays(docks, tiny_case, qtbot):
-    docks.docks["Cases"].open_study(tiny_case)
+    docks.workspace.open_study(tiny_case)
     workspace = docks.workspace
     workspace.session.show_stain("VG")
     workspace.viewer.scene.camera.zoom = 2.5
@@ -139,7 +139,7 @@ def test_a_job_from_its_dock_changes_the_study_and_the_view_stays(docks, tiny_ca
 
 
 def test_a_study_that_vanishes_is_a_message(docks, tiny_case, qtbot):
-    docks.docks["Cases"].open_study(tiny_case)
+    docks.workspace.open_study(tiny_case)
     shutil.rmtree(tiny_case / "cases")
     (tiny_case / "study.json").unlink()
     with qtbot.waitSignal(docks.workspace.refused, timeout=20_000) as refused:
@@ -173,7 +173,7 @@ def test_what_changes_while_a_case_is_opened_anew_is_seen_too(docks, tiny_case, 
     from stainloom import jobs
 
     workspace = docks.workspace
-    docks.docks["Cases"].open_study(tiny_case)
+    docks.workspace.open_study(tiny_case)
     settled(workspace, qtbot)
     read, open_view = [], jobs.open_view
     monkeypatch.setattr(

@@ -146,7 +146,7 @@ class CasesDock(Dock):
 
     def open_study(self, study: Path, case: str | None = None) -> None:
         """Open a study, or say why not; what was open stays then."""
-        self._try(lambda: self.workspace.open_study(study, case))
+        self._try(lambda: self.workspace.open_study(study, case, wait=False))
         self._show(None)
 
     def close_study(self) -> None:
@@ -165,7 +165,7 @@ class CasesDock(Dock):
             self.messages.clear()
             self.messages.say("failed", case.problem)
         else:
-            self._try(lambda: self.workspace.open_case(case.name))
+            self._try(lambda: self.workspace.ask_for_case(case.name))
 
     def _try(self, act: Callable[[], object]) -> None:
         self.messages.clear()
@@ -352,7 +352,7 @@ class CasesDock(Dock):
 
     def _open_new(self, case: str) -> None:
         try:
-            self.workspace.open_case(case)
+            self.workspace.ask_for_case(case)
         except StainloomError as error:
             self.messages.say_error(error)
 

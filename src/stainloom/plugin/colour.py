@@ -153,7 +153,7 @@ class ColourPanel(Panel):
 
     def _open(self, index: QModelIndex) -> None:
         try:
-            self.workspace.open_case(self.cases.case(index).name)
+            self.workspace.ask_for_case(self.cases.case(index).name)
             self.problem.setText("")
         except StainloomError as error:
             self.problem.setText(str(error))

@@ -9,6 +9,7 @@ from qtpy.QtCore import Qt, QTimer
 from qtpy.QtGui import QFontMetricsF
 from qtpy.QtWidgets import QHBoxLayout, QLabel, QSizePolicy, QWidget
 
+from stainloom.errors import StainloomError
 from stainloom.plugin.dock import time_left
 from stainloom.plugin.session import Session
 from stainloom.plugin.workspace import Workspace
@@ -68,6 +69,7 @@ class StatusLine(QWidget):
         self.viewer.events.status.connect(self._say)
         workspace.case_changed.connect(self._forget)
         workspace.saving_changed.connect(self.say_saved)
+        workspace.refused.connect(self._say_refusal)
         self.read()
 
     def _timer(self, ms: int, act: Any) -> QTimer:
@@ -115,6 +117,10 @@ class StatusLine(QWidget):
         elif isinstance(event.value, str) and event.value != "Ready":
             self.found.say(event.value)
             self._said.start()
+
+    def _say_refusal(self, error: StainloomError) -> None:
+        self.found.say(f"{error.what}: see Cases")
+        self._said.start()
 
     def _forget(self) -> None:
         self._said.stop()

@@ -82,7 +82,7 @@ class Workspace(QObject):
         self._leaving: list[Painter] = []
         self._asked = ""
         self._opening = False
-        self._stays = self._changed_again = False
+        self._stays = self._changed_again = self._recalls = False
 
     @property
     def case(self) -> CaseState | None:
@@ -99,10 +99,10 @@ class Workspace(QObject):
         """Whether nothing is being read, and all that is on the screen is as fine as it will be."""
         return not (self._looking or self._opening or self._asked) and (self.session is None or self.session.settled)
 
-    def open_study(self, study: Path, case: str | None = None) -> None:
+    def open_study(self, study: Path, case: str | None = None, *, wait: bool = True) -> None:
         """Open a study and show a case of it: the one that is named, else the one looked at last, else the first.
 
-        `StainloomError` where it is none.
+        `StainloomError` where it is none. Without `wait` the case is read beside the window's thread, and shown then.
         """
         state = jobs.survey(study, quick=True)
         # Not before the new one is known to be a study: where it is none, what is open stays.
@@ -115,15 +115,20 @@ class Workspace(QObject):
         names = [found.name for found in self.state.cases if not found.problem]
         if case is not None or names:
             last = self.memory.case_of(self.state.path)
-            self.open_case(case or (last if last in names else names[0]))
-            self.memory.recall()
+            name = case or (last if last in names else names[0])
+            if wait:
+                self.open_case(name)
+                self.memory.recall()
+            else:
+                self.ask_for_case(name)
+                self._recalls = True
         else:
             self.close_case()
 
     def try_to_open(self, study: Path, case: str | None = None) -> None:
         """Open a study, or tell the docks why not."""
         try:
-            self.open_study(study, case)
+            self.open_study(study, case, wait=False)
         except StainloomError as error:
             self.refused.emit(error)
 
@@ -156,7 +161,9 @@ class Workspace(QObject):
     def ask_for_case(self, name: str) -> None:
         """Show another case when its files are open, which is done off the window's thread; who asks again is served last."""
         self._refuse_unsaved(name)
-        self._asked, self._stays, self._changed_again = name, False, False
+        self._changed_again = self._changed_again and name == self._asked
+        self._asked, self._stays, self._recalls = name, False, False
+        self.viewer.status = f"Opening {name} \N{HORIZONTAL ELLIPSIS}"
         if not self._opening:
             self._open_asked()
 
@@ -173,8 +180,8 @@ class Workspace(QObject):
         worker.start()
 
     def _take_view(self, found: _Read) -> None:
-        opened, name, error = found
-        wanted = name == self._asked
+        opened, (study, name), error = found
+        wanted = name == self._asked and self.state is not None and self.state.path == study
         if wanted:
             self._asked = ""
         if opened is not None and wanted:
@@ -182,6 +189,8 @@ class Workspace(QObject):
             self._put(*opened)
             if stay is not None:
                 self._go_back(*stay)
+            elif self._recalls:
+                self.memory.recall()
             if self._changed_again:
                 self._changed_again = False
                 self._open_anew(name)
@@ -370,19 +379,15 @@ class Workspace(QObject):
     def take_changes(self, changed: Sequence[str]) -> None:
         """Look at the study anew, and at the case shown where something wrote to it: at the same place, the same stain."""
         self.refresh()
-        if self.session is None:
-            return
-        name = self.session.view.case.name
+        name = self._asked or ("" if self.session is None else self.session.view.case.name)
         touched = [path for path in changed if path.startswith(f"cases/{name}/")]
         # Other maps are taken in place, when the study was looked at: see `predicted`.
         if all(path.startswith(f"cases/{name}/maps/") for path in touched):
             return
-        if self._asked == name and self._stays:
-            self._changed_again = True  # what is being read may be older
-            return
         if self._asked:
-            return  # another case is on its way
-        self._open_anew(name)
+            self._changed_again = True  # what is being read may be older
+        else:
+            self._open_anew(name)
 
     def _open_anew(self, name: str) -> None:
         """Open the case that is shown once more, beside the window's thread, and look where one looked before."""
@@ -409,7 +414,7 @@ class Workspace(QObject):
 
 
 _Opened = tuple[CaseView, jobs.Paint, jobs.Carrying | None]
-_Read = tuple[_Opened | None, str, StainloomError | None]
+_Read = tuple[_Opened | None, tuple[Path, str], StainloomError | None]
 
 
 def _opened(study: Path, name: str, paint: jobs.Paint | None, leaving: Sequence[Painter]) -> _Opened:
@@ -433,12 +438,16 @@ def _opened(study: Path, name: str, paint: jobs.Paint | None, leaving: Sequence[
 def _read(study: Path, name: str, paint: jobs.Paint | None, leaving: Sequence[Painter]) -> _Read:
     """A case opened in a worker, or why it cannot be."""
     try:
-        return _opened(study, name, paint, leaving), name, None
+        return _opened(study, name, paint, leaving), (study, name), None
     except StainloomError as error:
-        return None, name, error
+        return None, (study, name), error
     except Exception as error:
         _log.exception("a case could not be opened")
-        return None, name, StainloomError(f"case {name} cannot be opened", found=str(error), next="check its disk")
+        return (
+            None,
+            (study, name),
+            StainloomError(f"case {name} cannot be opened", found=str(error), next="check its disk"),
+        )
 
 
 def _look(study: Path) -> tuple[StudyState | None, StainloomError | None]:
