@@ -7,6 +7,7 @@ import pytest
 
 from stainloom import jobs
 from stainloom.jobs.survey import survey
+from stainloom.plugin._napari import draw_now
 
 pytestmark = pytest.mark.screen
 
@@ -33,7 +34,9 @@ def docks(make_napari_viewer, qtbot):
 
 
 def shown(workspace, layer, qtbot) -> np.ndarray:
-    """The pixels that napari took of a layer, not what it was made of, when all of them are there."""
+    """The pixels that napari took of a layer, not what it was made of, when all of them are there at one zoom."""
+    workspace.viewer.scene.camera.zoom = 0.9
+    draw_now(workspace.viewer)
     qtbot.waitUntil(lambda: workspace.settled, timeout=30_000)
     return np.asarray(layer._slice.image.raw).copy()
 
@@ -46,15 +49,14 @@ def test_colours_switch_at_once_and_stay_switched_in_the_next_case(docks, tiny_c
     panel = docks.docks["Colour"].panel
     layer = workspace.session.layers.stains["HE"]
     camera = workspace.viewer.scene.camera
-    camera.zoom = 0.9
     normalized = shown(workspace, layer, qtbot)
     assert panel.normalized.isChecked()
     assert "Colours normalized" in workspace.session._panel.legend.notes
     panel.scanned.click()
-    scanned = shown(workspace, layer, qtbot)
-    assert (scanned != normalized).mean() > 0.1
     assert layer.visible
     assert camera.zoom == pytest.approx(0.9)
+    scanned = shown(workspace, layer, qtbot)
+    assert (scanned != normalized).mean() > 0.1
     assert "Colours raw" in workspace.session._panel.legend.notes
     workspace.session.show_stain("VG")
     panel.normalized.click()

@@ -54,13 +54,13 @@ class Behind:
 
     def __init__(self, tiles: TileCache, pool: Executor, threads: int) -> None:
         self._tiles, self._pool, self._threads = tiles, pool, threads
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._askers: list[Asker] = []
         self._ahead: deque[Wanted] = deque()
         self._at_work = 0
         self._closed = False
         self.arrived: Callable[[Asker], None] | None = None
-        """Called in a thread of the pool when a tile that somebody waits for is there."""
+        """Called in a thread of the pool when a tile that somebody waits for is there: before `idle` tells that it is."""
         self.failed: Callable[[Exception], None] | None = None
         """Called in a thread of the pool when a tile could not be rendered."""
 
@@ -158,5 +158,5 @@ class Behind:
             if wanted:
                 asker.waiting.discard(key)
                 asker.came[key] = pixels
-        if wanted and self.arrived is not None:
-            self.arrived(asker)
+                if self.arrived is not None:
+                    self.arrived(asker)

@@ -48,6 +48,7 @@ class Sharpener(QObject):
         self._viewer, self._renderer = viewer, renderer
         self._ratio = screen_ratio(viewer)
         self._fresh: set[Asker] = set()
+        self._heard = self._noted = 0
         self._drawn, self._pause = 0.0, _PAUSE_S
         self._said = False
         self._draw = self._timer(self._draw_fresh)
@@ -58,7 +59,7 @@ class Sharpener(QObject):
         viewer.scene.camera.events.connect(self._moved)
         self._arrived.connect(self._note)
         self._failed.connect(self._say)
-        renderer.behind.arrived = self._arrived.emit
+        renderer.behind.arrived = self._hear
         renderer.behind.failed = self._failed.emit
 
     def _timer(self, act: Any) -> QTimer:
@@ -70,7 +71,7 @@ class Sharpener(QObject):
     @property
     def settled(self) -> bool:
         """Whether all that is on the screen is as fine as it will be."""
-        return self._renderer.behind.idle and not self._fresh
+        return self._renderer.behind.idle and self._heard == self._noted and not self._fresh
 
     def close(self) -> None:
         """Draw nothing any more."""
@@ -96,7 +97,13 @@ class Sharpener(QObject):
         self._drawn, self._pause = time.monotonic(), _PAUSE_S
         self._idle.start(_AHEAD_MS)
 
+    def _hear(self, asker: Asker) -> None:
+        """In a thread of the renderer, one at a time."""
+        self._heard += 1
+        self._arrived.emit(asker)
+
     def _note(self, asker: Asker) -> None:
+        self._noted += 1
         self._fresh.add(asker)
         if self._renderer.behind.idle:
             self._draw.start(0)
