@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import closing
+
 import numpy as np
 import pytest
 
@@ -142,3 +144,49 @@ def test_carried_paint_is_stored_as_the_job_stores_it(tiny_case):
         assert not carrying.save(stain, paint.snapshot())  # the job stored the same
         np.testing.assert_array_equal(carrying.raster(stain), by_job[stain].raster)
     paint.close()
+
+
+def test_paint_that_lies_carried_on_the_disk_is_read_and_what_does_not_is_carried(tiny_case, monkeypatch):
+    jobs.transfer(tiny_case, cases=["S01"], workers=1)
+    folder = StudyFolder.open(tiny_case)
+    stored = folder.carried("S01", "SMA").raster
+    with closing(jobs.Paint.open(tiny_case, "S01")) as paint:
+        carrying = jobs.Carrying(paint)
+        assert carrying.stored("SMA")
+        assert not carrying.filled("SMA")
+        assert not carrying.raster("SMA").any()
+        with monkeypatch.context() as patch:
+            patch.setattr(carrying, "_carry", lambda *_: pytest.fail("it lies on the disk"))
+            carrying.fill("SMA")
+        np.testing.assert_array_equal(carrying.raster("SMA"), stored)
+        painted(paint, Box(5, 5, 40, 40), 3)
+        assert not carrying.stored("VG")
+        carrying.carry(Box(5, 5, 40, 40), "VG")
+        again = jobs.Carrying(paint)
+        again.fill("VG")
+        np.testing.assert_array_equal(carrying.raster("VG"), again.raster("VG"))
+        assert (carrying.raster("VG") != folder.carried("S01", "VG").raster).any()
+    id = folder.carried("S01", "Masson").id
+    (folder.case_path("S01") / "carried" / "Masson" / id / "carried.json").write_text("{}")
+    with closing(jobs.Paint.open(tiny_case, "S01")) as paint:
+        carrying = jobs.Carrying(paint)
+        carrying.fill("Masson")  # damaged: carried anew
+        assert carrying.raster("Masson").any()
+
+
+def test_a_snapshot_is_written_only_where_the_disk_has_none_of_this_paint(tiny_case):
+    folder = StudyFolder.open(tiny_case)
+    path = folder.snapshot_path("S01")
+    with closing(jobs.Paint.open(tiny_case, "S01")) as paint:
+        paint.snapshot()
+    written = path.stat().st_mtime_ns
+    with closing(jobs.Paint.open(tiny_case, "S01")) as paint:
+        assert paint.snapshot() == paint.labels_id
+        assert path.stat().st_mtime_ns == written
+        painted(paint, Box(1, 2, 30, 40), 1)
+        paint.snapshot()
+        assert path.stat().st_mtime_ns != written
+    path.write_bytes(b"nothing")
+    with closing(jobs.Paint.open(tiny_case, "S01")) as paint:
+        paint.snapshot()
+        assert read_snapshot(folder, folder.case("S01")).labels_id == paint.labels_id

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 import threading
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,6 +19,7 @@ from stainloom.case.warp import Warp
 from stainloom.errors import LabelError, StainloomError
 from stainloom.geometry import Box, Scale, Size, as_scale, box_of, box_to_um, size_at, whole
 from stainloom.io.casefile import StudyFolder
+from stainloom.io.snapshot import read_head
 from stainloom.jobs.opening import open_store, read_snapshot, verdict_of
 
 if TYPE_CHECKING:
@@ -128,6 +130,12 @@ class Paint:
         return 0 if self._store is None else self._store.head.number
 
     @property
+    def labels_id(self) -> str:
+        """What names the paint that is kept; empty where nothing was painted, or where it is only looked at."""
+        with self._lock:
+            return "" if self._store is None else self._store.labels_id
+
+    @property
     def undoable(self) -> bool:
         """Whether there is a stroke to take back."""
         return self._store is not None and self._store.undoable > 0
@@ -206,10 +214,21 @@ class Paint:
         with self._lock:
             if self._store is None or self._hold is None:
                 return ""
+            path = self.folder.snapshot_path(self.case.name)
+            if self._snapshot_of is None and path.exists():
+                self._snapshot_of = self._stroke_of(path)
             if self._snapshot_of != self._store.head.number:
-                self._store.snapshot(self.folder.snapshot_path(self.case.name))
+                self._store.snapshot(path)
                 self._snapshot_of = self._store.head.number
             return self._store.labels_id
+
+    def _stroke_of(self, snapshot: Path) -> int | None:
+        """The stroke that a snapshot of this paint was written after; None where it is of other paint."""
+        assert self._store is not None
+        with suppress(LabelError):
+            labels_id, stroke = read_head(snapshot)
+            return stroke if labels_id == self._store.labels_id else None
+        return None
 
     def backup(self) -> None:
         """Copy the store beside it, verified."""
@@ -241,7 +260,8 @@ class Carrying:
     Notes
     -----
     A box carried equals that box of the whole carried at once (`labels.transfer.carry_labels`): what a window and what
-    `stainloom transfer` carry is the same to the pixel. A failed stain gets nothing.
+    `stainloom transfer` carry is the same to the pixel. A failed stain gets nothing. A raster stays empty until it is
+    filled, which a case that is only looked at may never need.
     """
 
     def __init__(self, paint: Paint) -> None:
@@ -253,6 +273,7 @@ class Carrying:
             if found is not None and verdict_of(folder, case, stain)[0] in ("good", "check"):
                 self._warps[stain] = found[0]
         self._back = {stain: warp.inverse() for stain, warp in self._warps.items()}
+        self._filled: set[str] = set()
         # Pages that stay zero take no memory.
         self._rasters = {
             stain: np.zeros(size_at(case.slide(stain).size_um, paint.um_per_px).shape, np.uint8)
@@ -265,11 +286,53 @@ class Carrying:
         return tuple(self._warps)
 
     def raster(self, stain: str) -> NDArray[np.uint8] | None:
-        """The paint in a stain's own frame, at the label resolution: (rows, cols) uint8; None where it is not aligned."""
+        """The paint in a stain's own frame, at the label resolution: (rows, cols) uint8; None where it is not aligned.
+
+        The array is the one that is kept current; empty until it is filled.
+        """
         return self._rasters.get(stain)
 
+    def filled(self, stain: str) -> bool:
+        """Whether the raster of a stain shows what is painted."""
+        return stain in self._filled
+
+    def stored(self, stain: str) -> bool:
+        """Whether what is painted lies on the disk, carried to a stain by this alignment."""
+        labels_id = self._paint.labels_id
+        with suppress(StainloomError):  # what is damaged is carried anew
+            ids = self._paint.folder.carried_ids(self._paint.case.name, stain)
+            return bool(labels_id) and ids == (labels_id, self._warps[stain].id)
+        return False
+
+    def fill(self, stain: str) -> None:
+        """Bring all paint into the raster of a stain: from the disk where it lies there, else carried. Once."""
+        if stain in self._filled:
+            return
+        if not self.stored(stain) or not self._read(stain):
+            assert self._paint.raster is not None
+            boxes = [lesion.box for lesion in self._paint.lesions()]
+            for box in [whole(Size(*self._paint.raster.shape))] if self._paint.seen_px else boxes:
+                self._carry(box, stain)
+        self._filled.add(stain)
+
+    def _read(self, stain: str) -> bool:
+        raster = self._rasters[stain]
+        try:
+            found = self._paint.folder.carried(self._paint.case.name, stain)
+        except StainloomError:
+            return False
+        if found is None or found.raster.shape != raster.shape:
+            return False
+        for row in np.nonzero(found.raster.any(axis=1))[0]:
+            raster[row] = found.raster[row]
+        return True
+
     def carry(self, box: Box, stain: str) -> Box:
-        """Carry a box of the reference's raster anew; the box of the stain's raster that was written."""
+        """Carry a box of the reference's raster anew, and fill the rest; the box of the stain's raster that was written."""
+        self.fill(stain)
+        return self._carry(box, stain)
+
+    def _carry(self, box: Box, stain: str) -> Box:
         assert self._paint.raster is not None
         target = self._target(box, stain)
         if not target.empty:
@@ -303,6 +366,7 @@ class Carrying:
         warp = self._warps[stain].id
         if folder.carried_ids(name, stain) == (labels_id, warp):
             return False
+        self.fill(stain)
         scale = self._paint.um_per_px
         folder.save_carried(name, stain, self._rasters[stain], scale, labels_id=labels_id, warp_id=warp)
         return True

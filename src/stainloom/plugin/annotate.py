@@ -396,24 +396,36 @@ class Painter(QObject):
 
     def _carry_all(self) -> None:
         """Not while the case appears: the carrier would take turns with what draws it."""
-        if self.paint.raster is None:
+        carrying = self._carrying
+        if carrying is None or not self.lesions or self.read_only:
             return
-        boxes = [lesion.box for lesion in self.lesions]
-        if self.read_only:
-            boxes = [Box(0, 0, *self.paint.raster.shape)] if self.areas_px else []
-        for box in boxes:
-            self._carry(box)
-        if boxes and not self.read_only:
-            self._idle.start()
+
+        def fill() -> None:
+            for stain in carrying.stains:
+                if not carrying.stored(stain):
+                    carrying.fill(stain)
+                    self._carried_box.emit(stain)
+
+        self._behind(fill)
+        self._idle.start()
 
     def carried(self, stain: str) -> tuple[np.ndarray, Scale] | None:
         """The paint in a stain's own frame, (rows, cols) uint8, and its um per px; None where the stain is not aligned.
 
         The array is the one that is kept current: read it, and draw it anew when `carried_changed` names the stain.
         """
-        self._carry_now()
-        raster = None if self._carrying is None else self._carrying.raster(stain)
-        return None if raster is None else (raster, self.paint.um_per_px)
+        carrying = self._carrying
+        raster = None if carrying is None else carrying.raster(stain)
+        if carrying is None or raster is None:
+            return None
+
+        def fill() -> None:
+            carrying.fill(stain)
+            self._carried_box.emit(stain)
+
+        if not carrying.filled(stain):
+            self._behind(fill)
+        return raster, self.paint.um_per_px
 
     def _carry(self, box: Box) -> None:
         carrying = self._carrying
@@ -421,14 +433,23 @@ class Painter(QObject):
             return
 
         def carry() -> None:
+            for stain in carrying.stains:
+                carrying.carry(box, stain)
+                self._carried_box.emit(stain)
+
+        self._behind(carry)
+
+    def _behind(self, act: Callable[[], None]) -> None:
+        """Do something in the carrier's thread."""
+
+        def run() -> None:
             try:
-                for stain in carrying.stains:
-                    carrying.carry(box, stain)
-                    self._carried_box.emit(stain)
+                act()
             except Exception:
                 _log.exception("paint could not be carried")
 
-        self._carrier.submit(carry)
+        if not self._closed:
+            self._carrier.submit(run)
 
     # What jobs read
 
