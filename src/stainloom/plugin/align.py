@@ -122,7 +122,7 @@ class AlignPanel(Panel):
 
     def _look_at_shown(self) -> None:
         session = self.workspace.session
-        if session is None:
+        if session is None or not self.isVisible():
             return
         shown = session.layers.shown(session.viewer)
         for name, row in self.rows.items():

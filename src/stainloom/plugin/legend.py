@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from napari.utils.colormaps import ensure_colormap
 from qtpy.QtCore import QEvent, QObject, QRect, QRectF, Qt
-from qtpy.QtGui import QColor, QFont, QFontMetricsF, QLinearGradient, QPainter, QPaintEvent
+from qtpy.QtGui import QColor, QFont, QFontMetricsF, QLinearGradient, QPainter, QPaintEvent, QPixmap
 from qtpy.QtWidgets import QWidget
 
 from stainloom.plugin.overlay import RESEARCH_ONLY, SIGNS, SIMULATED, WEIGHT_COLORMAP, Bar, Legend, StainLine, Swatch
@@ -48,21 +48,27 @@ class LegendPanel(QWidget):
         self.legend = Legend()
         self._folded = False
         self._rows: list[Row] = []
+        self._picture: QPixmap | None = None
         self._cell: QRect | None = None
         canvas.installEventFilter(self)
 
     def say(self, legend: Legend) -> None:
         """Show another legend."""
-        self.legend = legend
+        if legend != self.legend:
+            self.legend = legend
+            self._say_anew()
+
+    def _say_anew(self) -> None:
         self._rows = self._lay_out(self._shown)
         self._settle()
         self.setVisible(bool(self._rows))
+        self._picture = None
         self.update()
 
     def fold(self, folded: bool) -> None:
         """Leave only the cautions on the slide, or show all again."""
         self._folded = folded
-        self.say(self.legend)
+        self._say_anew()
 
     @property
     def _shown(self) -> Legend:
@@ -74,7 +80,7 @@ class LegendPanel(QWidget):
         """Stand in a part of the canvas that shows nothing; None is the corner of the whole."""
         if cell != self._cell:
             self._cell = cell
-            self.say(self.legend)
+            self._say_anew()
 
     def leave(self) -> None:
         """Take the panel off the canvas for good."""
@@ -90,8 +96,21 @@ class LegendPanel(QWidget):
         return False
 
     def paintEvent(self, event: QPaintEvent) -> None:
-        """Draw the rows on a dark, nearly opaque panel: stains are light, so white text would vanish on them."""
+        """Draw what was drawn before: Qt asks for it at each move of the slide below."""
+        ratio = self.devicePixelRatioF()
+        size = self.size() * ratio
+        if self._picture is None or self._picture.size() != size:
+            self._picture = QPixmap(size)
+            self._picture.setDevicePixelRatio(ratio)
+            self._picture.fill(Qt.GlobalColor.transparent)
+            self._draw(self._picture)
         painter = QPainter(self)
+        painter.drawPixmap(0, 0, self._picture)
+        painter.end()
+
+    def _draw(self, picture: QPixmap) -> None:
+        """The rows on a dark, nearly opaque panel: stains are light, so white text would vanish on them."""
+        painter = QPainter(picture)
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
         painter.setPen(Qt.PenStyle.NoPen)
         painter.setBrush(QColor(20, 22, 26, 225))

@@ -437,6 +437,11 @@ class Looking:
         if text:
             self.viewer.status = text
 
+    @property
+    def changing(self) -> bool:
+        """Whether it is about to show something else, and will say so."""
+        return self._busy
+
     @contextmanager
     def _changing(self) -> Iterator[None]:
         was, self._busy = self._busy, True

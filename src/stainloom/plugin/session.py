@@ -105,7 +105,7 @@ class Session:
         viewer.title = title(view)
         self._told = list(layers)
         for layer in self._told:
-            layer.events.visible.connect(self._tell)
+            layer.events.visible.connect(self._tell_of_layer)
         viewer.layers.events.removed.connect(self._tell)
         keys = [*stain_keys([stain.name for stain in view.stains]), *VIEW_KEYS]
         self._unbind_keys = bind(viewer, self.looking, keys)
@@ -179,7 +179,7 @@ class Session:
             self.viewer.status = f"There is no picture of {name} to show with {self.view.reference.name}"
             return
         if self.layers.pair is not before:
-            self.layers.pair.events.visible.connect(self._tell)
+            self.layers.pair.events.visible.connect(self._tell_of_layer)
             self._tell()
 
     @property
@@ -264,7 +264,7 @@ class Session:
         for key in (OVERLAY_KEY, NEXT_OVERLAY_KEY):
             self.viewer.bind_key(key, None, overwrite=True)
         for layer in self._told:
-            layer.events.visible.disconnect(self._tell)
+            layer.events.visible.disconnect(self._tell_of_layer)
         self._unbind_keys()
         self.looking.changed.disconnect(self._tell)
         window_is_there = isalive(self._panel)
@@ -282,6 +282,11 @@ class Session:
     def fold_legend(self, folded: bool) -> None:
         """Leave only the cautions of the legend on the slide, or show all of it."""
         self._panel.fold(folded)
+
+    def _tell_of_layer(self, *_: Any) -> None:
+        # Where another stain is shown, two layers change, and then `looking` says so once.
+        if not self.looking.changing:
+            self._tell()
 
     def _tell(self, *_: Any) -> None:
         said = legend(self.view, self.maps, self.layers.shown(self.viewer), self._present, self.colours)
