@@ -13,6 +13,7 @@ from stainloom.plugin._napari import (
     hide_status_bar,
     main_window,
     show_status_bar,
+    spare_layer_list,
 )
 from stainloom.plugin.annotate import Painter
 from stainloom.plugin.captions import Captions
@@ -42,6 +43,7 @@ class Desk(QObject):
         self.strip, self.status, self.captions = StainStrip(workspace), StatusLine(workspace), Captions(workspace)
         around_canvas(viewer, self.strip, self.status)
         fold_controls(viewer)
+        spare_layer_list(viewer)
         hide_status_bar(viewer)
         self.keys = KeysEverywhere(main_window(viewer), canvas_widget(viewer))
         self.overview = Overview(workspace)
