@@ -277,7 +277,7 @@ def _keep_room(button: QToolButton, longest: str) -> None:
     font = QFont(button.font())
     font.setPixelSize(_FONT_PX)
     font.setBold(True)
-    width = math.ceil(QFontMetricsF(font).horizontalAdvance(longest)) + 2
+    width = math.ceil(QFontMetricsF(font).horizontalAdvance(longest)) + 6
     # By style: one of the window would undo what the button was told itself.
     button.setStyleSheet(f"min-width: {width}px; max-width: {width}px; min-height: 20px; max-height: 20px")
 
