@@ -21,6 +21,7 @@ from stainloom.plugin._napari import (
     canvas_widget,
     cells,
     draw_now,
+    flush_pictures,
     main_window,
     one_redraw,
     read_anew,
@@ -142,6 +143,7 @@ class Session:
         if reference not in viewer.layers:
             viewer.add_layer(reference)
         reference.visible = True
+        flush_pictures(viewer)
         viewer.reset_view()
         draw_now(viewer)
         for layer in made:
