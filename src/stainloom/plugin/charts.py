@@ -230,7 +230,7 @@ class CurveChart(Chart):
         return f"{100 * value:.0f} %" if self.percent else f"{value:.2f}"
 
     def _draw_legend(self, painter: QPainter) -> None:
-        left, metrics = float(_LEFT_PX), QFontMetricsF(painter.font())
+        left, metrics = 0.0, QFontMetricsF(painter.font())
         entries = [
             (_pen(curve), f"{curve.name} {self._said(curve.points[-1][1])}" if curve.points else curve.name)
             for curve in self.curves
@@ -239,10 +239,10 @@ class CurveChart(Chart):
             entries.append((QPen(self.ink, 1, Qt.PenStyle.DotLine), self.level[1]))
         for pen, text in entries:
             painter.setPen(pen)
-            painter.drawLine(QPointF(left, _LINE_PX / 2), QPointF(left + 20, _LINE_PX / 2))
+            painter.drawLine(QPointF(left, _LINE_PX / 2), QPointF(left + 18, _LINE_PX / 2))
             width = metrics.horizontalAdvance(text) + 2
-            self.write(painter, QRectF(left + 25, 0, width, _LINE_PX), text)
-            left += 25 + width + 12
+            self.write(painter, QRectF(left + 22, 0, width, _LINE_PX), text)
+            left += 22 + width + 8
 
     def _draw_axes(
         self, painter: QPainter, plot: QRectF, values: tuple[float, float], epochs: tuple[float, float]
