@@ -125,12 +125,11 @@ def holds_paint(path: Path) -> bool:
         raise LabelError(f"{path.name} cannot be read", slide=path.name, found=str(error)) from error
 
 
-def read_head(path: Path) -> tuple[str, int]:
-    """The id of the labels in a snapshot, and their last stroke, from its facts alone; `LabelError` where it cannot be read."""
+def read_labels_id(path: Path) -> str:
+    """The id that a snapshot names, told from its facts alone; `LabelError` where it cannot be read."""
     arrays = read_arrays(path, _MOST_BYTES, LabelError, names=("facts",))
     try:
-        facts = json.loads(arrays["facts"].tobytes())
-        return str(facts["labels_id"]), int(facts["stroke"])
+        return str(json.loads(arrays["facts"].tobytes())["labels_id"])
     except (KeyError, TypeError, ValueError, RecursionError) as error:
         raise LabelError(f"{path.name} cannot be read", slide=path.name, found=str(error)) from error
 

@@ -19,7 +19,7 @@ from stainloom.case.warp import Warp
 from stainloom.errors import LabelError, StainloomError
 from stainloom.geometry import Box, Scale, Size, as_scale, box_of, box_to_um, size_at, whole
 from stainloom.io.casefile import StudyFolder
-from stainloom.io.snapshot import read_head
+from stainloom.io.snapshot import read_labels
 from stainloom.jobs.opening import open_store, read_snapshot, verdict_of
 
 if TYPE_CHECKING:
@@ -223,11 +223,12 @@ class Paint:
             return self._store.labels_id
 
     def _stroke_of(self, snapshot: Path) -> int | None:
-        """The stroke that a snapshot of this paint was written after; None where it is of other paint."""
+        """The stroke that a snapshot of this paint was written after; None where it is damaged, or of other paint."""
         assert self._store is not None
         with suppress(LabelError):
-            labels_id, stroke = read_head(snapshot)
-            return stroke if labels_id == self._store.labels_id else None
+            found = read_labels(snapshot)
+            same = found.labels_id == self._store.labels_id and found.lesions == self._store.regions()
+            return found.stroke if same else None
         return None
 
     def backup(self) -> None:
@@ -311,7 +312,9 @@ class Carrying:
         if not self.stored(stain) or not self._read(stain):
             assert self._paint.raster is not None
             boxes = [lesion.box for lesion in self._paint.lesions()]
-            for box in [whole(Size(*self._paint.raster.shape))] if self._paint.seen_px else boxes:
+            if self._paint.seen_px:  # nobody counts lesions of paint that is only looked at
+                boxes = [whole(Size(*self._paint.raster.shape))]
+            for box in boxes:
                 self._carry(box, stain)
         self._filled.add(stain)
 

@@ -51,13 +51,13 @@ def review_stands(folder: StudyFolder, case: str) -> bool | None:
     """Whether a case was reviewed and its maps and paint are those that were looked at; None where it never was."""
     from stainloom.io.maps import maps_id
     from stainloom.io.review import read_review
-    from stainloom.io.snapshot import read_head
+    from stainloom.io.snapshot import read_labels_id
 
     try:
         review = read_review(folder.review_path(case))
         if review is None:
             return None
-        labels = read_head(folder.snapshot_path(case))[0] if folder.labels_path(case).exists() else ""
+        labels = read_labels_id(folder.snapshot_path(case)) if folder.labels_path(case).exists() else ""
         return review.maps == maps_id(folder.maps_path(case, review.run)) and review.labels == labels
     except StainloomError:
         return False

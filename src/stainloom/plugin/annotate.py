@@ -357,6 +357,8 @@ class Painter(QObject):
             self._turned.emit(told)
 
     def _take_turn(self, turned: Any) -> None:
+        if self._closed:
+            return
         self._turning = False
         if isinstance(turned, StainloomError):
             self.refused.emit(turned)
@@ -403,8 +405,7 @@ class Painter(QObject):
         def fill() -> None:
             for stain in carrying.stains:
                 if not carrying.stored(stain):
-                    carrying.fill(stain)
-                    self._carried_box.emit(stain)
+                    self._fill(carrying, stain)
 
         self._behind(fill)
         self._idle.start()
@@ -419,13 +420,14 @@ class Painter(QObject):
         if carrying is None or raster is None:
             return None
 
-        def fill() -> None:
-            carrying.fill(stain)
-            self._carried_box.emit(stain)
-
         if not carrying.filled(stain):
-            self._behind(fill)
+            self._behind(lambda: self._fill(carrying, stain))
         return raster, self.paint.um_per_px
+
+    def _fill(self, carrying: Carrying, stain: str) -> None:
+        """In the carrier's thread."""
+        carrying.fill(stain)
+        self._carried_box.emit(stain)
 
     def _carry(self, box: Box) -> None:
         carrying = self._carrying
@@ -500,6 +502,7 @@ class Painter(QObject):
     def _save_carried(self, carrying: Carrying, labels_id: str, stroke: int) -> None:
         """In the carrier's thread, behind all boxes of these strokes."""
         for stain in carrying.stains:
+            carrying.fill(stain)
             # What was painted meanwhile may be in it already, and has another id: it is saved when the hand rests again.
             if self.unsaved or self.paint.stroke != stroke:
                 return
@@ -529,7 +532,8 @@ class Painter(QObject):
         if self._closed:
             return
         self.detach()
-        changed = bool(self._waiting or self._turns or self._turning) or self.paint.stroke != self._opened_at
+        under_way = bool(self._waiting or self._turns or self._turning)
+        changed = under_way or self.paint.stroke != self._opened_at
         if changed:
             self._carry_now()
         self._closed = True
@@ -542,8 +546,11 @@ class Painter(QObject):
                 # The first may be kept already: keeping it again changes nothing.
                 for stroke in left:
                     self.paint.keep(stroke.box, stroke.after, what=stroke.what, class_id=stroke.class_id)
-                if not self.read_only and changed:
+                if not self.read_only and under_way:
+                    self.paint.snapshot()  # what is under way was not carried yet: the next opening does it
+                elif not self.read_only and changed:
                     self._settle()
+                if not self.read_only and changed:
                     self.paint.backup()
             except StainloomError as error:
                 _log.error("%s", error)

@@ -151,8 +151,7 @@ class CasesDock(Dock):
 
     def close_study(self) -> None:
         """Close the study: back to the three buttons."""
-        self.messages.clear()
-        self.workspace.close_study()
+        self._try(self.workspace.close_study)
         self._show(None)
 
     def step(self, by: int) -> None:
@@ -404,8 +403,7 @@ class CasesDock(Dock):
 
     def _change(self, title: str, words: list[str], case: str, *, gone: bool = False) -> None:
         """Run a job that wants the case for itself: this window lets go of it, and shows it again after it."""
-        session = self.workspace.session
-        shown = session is not None and session.view.case.name == case
+        shown = case in self.workspace.shown_or_asked
         if shown:
             self.workspace.close_case()
 

@@ -82,7 +82,7 @@ class StainStrip(QWidget):
         _keep_room(self.turn, "-180\N{DEGREE SIGN}")
         _keep_room(self.frame, f"As scanned {_SWAP}")
         # At once, so that Qt draws it together with the slide: it puts the whole window together each time.
-        workspace.viewer.scene.camera.events.zoom.connect(lambda _: self._look_near())
+        workspace.viewer.scene.camera.events.zoom.connect(self._look_near)
         workspace.case_changed.connect(self.take_case)
         self.take_case()
 
@@ -179,7 +179,7 @@ class StainStrip(QWidget):
         self.frame.setEnabled(looking.mode == SINGLE)
         self._look_near()
 
-    def _look_near(self) -> None:
+    def _look_near(self, *_: object) -> None:
         if self._session is None:
             return
         field = self._session.looking.field

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 import napari
@@ -82,7 +83,10 @@ class Workspace(QObject):
         self._leaving: list[Painter] = []
         self._asked = ""
         self._opening = False
-        self._stays = self._changed_again = self._recalls = False
+        self._stays = self._changed_again = self._shown_changed = self._recalls = False
+        # What is read before another case was opened or this one closed is not shown: its paint may be closed by then.
+        self._turn = 0
+        self._gone = Event()
 
     @property
     def case(self) -> CaseState | None:
@@ -104,6 +108,7 @@ class Workspace(QObject):
 
         `StainloomError` where it is none. Without `wait` the case is read beside the window's thread, and shown then.
         """
+        self._refuse_unsaved("")
         state = jobs.survey(study, quick=True)
         # Not before the new one is known to be a study: where it is none, what is open stays.
         self.close_case()
@@ -133,7 +138,8 @@ class Workspace(QObject):
             self.refused.emit(error)
 
     def close_study(self) -> None:
-        """Show no study."""
+        """Show no study. `LabelError` where paint of the case that is shown is not saved."""
+        self._refuse_unsaved("")
         self.close_case()
         self.state = None
         self.state_changed.emit()
@@ -142,6 +148,7 @@ class Workspace(QObject):
         """Show another case; the one before is closed when the new one is open."""
         assert self.state is not None
         self._asked, self._stays = "", False
+        self._turn += 1
         self._refuse_unsaved(name)
         self._put(*_opened(self.state.path, name, self._paint_of(name), tuple(self._leaving)))
 
@@ -162,8 +169,9 @@ class Workspace(QObject):
         """Show another case when its files are open, which is done off the window's thread; who asks again is served last."""
         self._refuse_unsaved(name)
         self._changed_again = self._changed_again and name == self._asked
+        if self.session is None or self.session.view.case.name != name:
+            self.viewer.status = f"Opening {name} \N{HORIZONTAL ELLIPSIS}"
         self._asked, self._stays, self._recalls = name, False, False
-        self.viewer.status = f"Opening {name} \N{HORIZONTAL ELLIPSIS}"
         if not self._opening:
             self._open_asked()
 
@@ -172,21 +180,21 @@ class Workspace(QObject):
             return
         self._opening = True
         name = self._asked
-        worker = create_worker(
-            _read, self.state.path, name, self._paint_of(name), tuple(self._leaving), _start_thread=False
-        )
+        held, leaving = self._paint_of(name), tuple(self._leaving)
+        worker = create_worker(_read, self.state.path, name, held, leaving, self._turn, self._gone, _start_thread=False)
         worker.returned.connect(self._take_view)
         worker.finished.connect(self._opened)
         worker.start()
 
     def _take_view(self, found: _Read) -> None:
-        opened, (study, name), error = found
-        wanted = name == self._asked and self.state is not None and self.state.path == study
+        opened, (turn, name), error = found
+        wanted = (turn, name) == (self._turn, self._asked)
         if wanted:
             self._asked = ""
         if opened is not None and wanted:
             stay = self._place() if self._stays else None
             self._put(*opened)
+            self._shown_changed = False
             if stay is not None:
                 self._go_back(*stay)
             elif self._recalls:
@@ -201,6 +209,8 @@ class Workspace(QObject):
                 paint.close()
         elif wanted and error is not None:
             self.refused.emit(error)
+            if self._shown_changed and self.session is not None:
+                self._open_anew(self.session.view.case.name)
 
     def _opened(self) -> None:
         self._opening = False
@@ -210,6 +220,7 @@ class Workspace(QObject):
     def close_case(self) -> None:
         """Show none; what was painted is written, and the case is let go."""
         self._asked = ""
+        self._turn += 1
         if self.session is None:
             return
         remove_layers(self.viewer, self._clear())
@@ -219,13 +230,19 @@ class Workspace(QObject):
 
     def close(self) -> bool:
         """The window is going: show none, and wait until all paint is written; whether it was."""
+        self._gone.set()
+        # Nobody looks at the study any more because of what changes now.
+        self.state = None
         self.stop_looking()
         self.warm.close()
         self.thumbnails.close()
         self.close_case()
         written = all(painter.wait() for painter in self._leaving)
         # A worker that ends after Qt has taken its signals away ends the process with a crash.
-        WorkerBase.await_workers(_WORKERS_MS)
+        try:
+            WorkerBase.await_workers(_WORKERS_MS)
+        except RuntimeError:
+            _log.warning("something was still being read when the window closed")
         return written
 
     def _clear(self) -> list[Layer]:
@@ -278,7 +295,7 @@ class Workspace(QObject):
 
     def _start(self, job: Job) -> None:
         """Start a job when all that was painted so far is written where jobs read it, and cases that were left are free."""
-        if not all(painter.wait(0) for painter in self._leaving):
+        if self._opening or not all(painter.wait(0) for painter in self._leaving):
             QTimer.singleShot(_LEAVING_MS, lambda: self._start(job))
             return
         if self.painter is None or self.painter.read_only:
@@ -379,15 +396,19 @@ class Workspace(QObject):
     def take_changes(self, changed: Sequence[str]) -> None:
         """Look at the study anew, and at the case shown where something wrote to it: at the same place, the same stain."""
         self.refresh()
-        name = self._asked or ("" if self.session is None else self.session.view.case.name)
-        touched = [path for path in changed if path.startswith(f"cases/{name}/")]
-        # Other maps are taken in place, when the study was looked at: see `predicted`.
-        if all(path.startswith(f"cases/{name}/maps/") for path in touched):
-            return
-        if self._asked:
-            self._changed_again = True  # what is being read may be older
-        else:
-            self._open_anew(name)
+        shown = "" if self.session is None else self.session.view.case.name
+        if not self._asked and _touched(shown, changed):
+            self._open_anew(shown)
+        elif self._asked:
+            # What is being read may be older; and where it cannot be read, what is shown stays.
+            self._changed_again = self._changed_again or _touched(self._asked, changed)
+            self._shown_changed = self._shown_changed or _touched(shown, changed)
+
+    @property
+    def shown_or_asked(self) -> set[str]:
+        """The cases that this window holds, or soon will."""
+        shown = [] if self.session is None else [self.session.view.case.name]
+        return {*shown, *([self._asked] if self._asked else [])}
 
     def _open_anew(self, name: str) -> None:
         """Open the case that is shown once more, beside the window's thread, and look where one looked before."""
@@ -414,7 +435,13 @@ class Workspace(QObject):
 
 
 _Opened = tuple[CaseView, jobs.Paint, jobs.Carrying | None]
-_Read = tuple[_Opened | None, tuple[Path, str], StainloomError | None]
+_Read = tuple[_Opened | None, tuple[int, str], StainloomError | None]
+
+
+def _touched(case: str, changed: Sequence[str]) -> bool:
+    """Whether a case has to be read anew. Other maps are taken in place, when the study was looked at: see `predicted`."""
+    paths = [path for path in changed if case and path.startswith(f"cases/{case}/")]
+    return not all(path.startswith(f"cases/{case}/maps/") for path in paths)
 
 
 def _opened(study: Path, name: str, paint: jobs.Paint | None, leaving: Sequence[Painter]) -> _Opened:
@@ -435,17 +462,24 @@ def _opened(study: Path, name: str, paint: jobs.Paint | None, leaving: Sequence[
         raise
 
 
-def _read(study: Path, name: str, paint: jobs.Paint | None, leaving: Sequence[Painter]) -> _Read:
-    """A case opened in a worker, or why it cannot be."""
+def _read(
+    study: Path, name: str, paint: jobs.Paint | None, leaving: Sequence[Painter], turn: int, gone: Event
+) -> _Read:
+    """A case opened in a worker, or why it cannot be; let go again where the window is gone meanwhile."""
     try:
-        return _opened(study, name, paint, leaving), (study, name), None
+        opened = _opened(study, name, paint, leaving)
+        if gone.is_set():
+            opened[0].close()
+            opened[1].close()
+            return None, (turn, name), None
+        return opened, (turn, name), None
     except StainloomError as error:
-        return None, (study, name), error
+        return None, (turn, name), error
     except Exception as error:
         _log.exception("a case could not be opened")
         return (
             None,
-            (study, name),
+            (turn, name),
             StainloomError(f"case {name} cannot be opened", found=str(error), next="check its disk"),
         )
 
