@@ -71,8 +71,8 @@ def train(
     on_epoch
         Gets each line of metrics.
     control
-        Asked after every batch: `go`, `pause` (asked again until it says otherwise), `cancel`, or `finish`: end as soon as
-        something was learned, with the best weights so far.
+        Asked after every batch: `go`, `pause` (asked again until it says otherwise), `cancel`, or `finish`: end now, with
+        the best weights so far; where nothing was learned, the outcome says so.
 
     Returns
     -------
@@ -154,7 +154,7 @@ def _obey(
                 wish = control()
     if wish == "cancel":
         raise Cancelled
-    training.finishing = wish == "finish" and training.learned
+    training.finishing = wish == "finish"
 
 
 class Training:

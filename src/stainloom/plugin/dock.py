@@ -310,7 +310,9 @@ class JobControls(QWidget):
         self.pause.setToolTip("Rests at the end of the step; what was learned so far is kept on disk")
         self.pause.toggled.connect(self._pause)
         self.finish = QPushButton("Finish")
-        self.finish.setToolTip("Ends now: the best that was learned so far becomes a run that Review can use")
+        self.finish.setToolTip(
+            "Ends now: the best that was learned so far becomes a run. Where nothing was learned yet, that is said"
+        )
         self.finish.clicked.connect(self._finish)
         self.run = QPushButton("Run")
         self.cancel = QPushButton("Cancel")
@@ -367,7 +369,7 @@ class JobControls(QWidget):
 
     def _finish(self) -> None:
         if self.job is not None:
-            self._what = "Ends as soon as something is learned"
+            self._what = "Ends with what was learned so far"
             self._finishing = True
             self.finish.setEnabled(False)
             self.pause.setEnabled(False)

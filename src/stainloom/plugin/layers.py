@@ -258,6 +258,8 @@ def make_case(view: CaseView, renderer: Renderer, spare: Iterable[Layer] = ()) -
         layer = left.pop((mark["role"], mark["stain"]), None) if kind == "image" else None
         if layer is None or layer.multiscale != keywords.get("multiscale", False):
             layer = Layer.create(data, keywords, kind)
+            # napari's key 2 lets a picture be dragged: away from the paint and from the other stains.
+            layer.editable = kind != "image"
         else:
             _fill(layer, data, keywords)
         made.append(layer)

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from qtpy.QtCore import QAbstractTableModel, QModelIndex, QSize, Qt, Signal
-from qtpy.QtGui import QColor
+from qtpy.QtGui import QColor, QIcon, QPixmap
 from qtpy.QtWidgets import QAbstractItemView, QHeaderView, QTableView
 
 from stainloom.case.lesions import LesionClass
@@ -78,7 +78,16 @@ class _Rows(QAbstractTableModel):
             area = f"{lesion.area_px * self._pixel_mm2:.3f}"
             return (str(lesion.id), kind.short if kind else "", area)[index.column()]
         if role == Qt.ItemDataRole.DecorationRole and index.column() == _CLASS and kind is not None:
-            return QColor(kind.color)
+            return swatch(kind.color)
         if role == Qt.ItemDataRole.ToolTipRole and kind is not None:
             return kind.name
         return _ALIGNED_RIGHT if role == Qt.ItemDataRole.TextAlignmentRole and index.column() == _AREA else None
+
+
+def swatch(color: str) -> QIcon:
+    """A square of the colour of a class; the same where its row is chosen, which Qt would tint."""
+    picture = QPixmap(_SWATCH_PX, _SWATCH_PX)
+    picture.fill(QColor(color))
+    icon = QIcon(picture)
+    icon.addPixmap(picture, QIcon.Mode.Selected)
+    return icon

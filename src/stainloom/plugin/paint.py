@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from qtpy.QtCore import QSignalBlocker, QSize, Qt
-from qtpy.QtGui import QColor
 from qtpy.QtWidgets import (
     QAbstractItemView,
     QButtonGroup,
@@ -27,7 +26,8 @@ from stainloom.errors import StainloomError
 from stainloom.geometry import Box
 from stainloom.plugin.annotate import Painter
 from stainloom.plugin.dock import Dock, words
-from stainloom.plugin.lesionlist import LesionList
+from stainloom.plugin.lesionlist import LesionList, swatch
+from stainloom.plugin.looking import SINGLE
 from stainloom.plugin.workspace import Workspace
 
 _TOOLS = (
@@ -40,6 +40,7 @@ _TOOLS = (
 )
 _BRUSH_LEAST_UM, _BRUSH_MOST_UM = 4.0, 4000.0
 _BRUSH_UM = 120.0
+_HARMLESS = ("pan_zoom", "pick")
 _SWATCH_PX = 16
 _ROWS_SEEN = 9
 _PALETTE = ("", "Class", "Key", "mm²", "Show", "Lock")
@@ -59,6 +60,7 @@ class PaintDock(Dock):
     def __init__(self, workspace: Workspace, name: str, purpose: str) -> None:
         super().__init__(workspace, name, purpose)
         self._painter: Painter | None = None
+        self._seen, self._laid_down = False, ""
         self.first = QPushButton("Go to Cases")
         self.first.clicked.connect(lambda: workspace.dock_wanted.emit("Cases"))
         self.again = QPushButton("Try to paint again")
@@ -139,6 +141,34 @@ class PaintDock(Dock):
             self._show_lesions()
             self._show_tool()
             self._size_brush()
+            if self._seen:
+                self._take_up()
+
+    def _be_seen(self, seen: bool) -> None:
+        super()._be_seen(seen)
+        self._seen = seen
+        if seen:
+            self._take_up()
+        else:
+            self._lay_down()
+
+    def _take_up(self) -> None:
+        """What is painted on is what keys and mouse mean, where it is on the screen as it can be painted."""
+        painter, session = self._painter, self.workspace.session
+        layer = None if painter is None or painter.read_only else painter.layer
+        if layer is None or session is None or layer not in self.workspace.viewer.layers:
+            return
+        if session.looking.mode == SINGLE and not session.looking.on_glass:
+            self.workspace.viewer.layers.selection.active = layer
+            if self._laid_down:
+                layer.mode, self._laid_down = self._laid_down, ""
+
+    def _lay_down(self) -> None:
+        """No stroke by accident while another dock is looked at."""
+        layer = None if self._painter is None else self._painter.layer
+        if layer is not None and str(layer.mode) not in _HARMLESS:
+            self._laid_down = str(layer.mode)
+            layer.mode = "pan_zoom"
 
     def _follow(self, painter: Painter | None) -> None:
         if painter is self._painter:
@@ -203,7 +233,7 @@ class PaintDock(Dock):
             item.setToolTip(lesion.name)
             if column > 1:
                 item.setTextAlignment(Qt.AlignmentFlag.AlignCenter)
-        table.item(row, 0).setData(Qt.ItemDataRole.DecorationRole, QColor(lesion.color))
+        table.item(row, 0).setIcon(swatch(lesion.color))
         shown, locked = lesion.id not in painter.hidden, lesion.id in painter.locked
         self._put_switch(row, 4, shown, f"Show {lesion.short} on the slide", self._show_on_slide)
         self._put_switch(row, 5, locked, f"Keep {lesion.short} from being painted over or erased", self._keep_as_it_is)

@@ -6,7 +6,6 @@ import logging
 from typing import Any
 
 from qtpy.QtCore import Qt, Signal
-from qtpy.QtGui import QColor
 from qtpy.QtWidgets import (
     QAbstractItemView,
     QHBoxLayout,
@@ -22,6 +21,7 @@ from superqt.utils import create_worker
 from stainloom.case.predicted import Region, least_certain
 from stainloom.case.view import MapsView
 from stainloom.plugin.dock import words
+from stainloom.plugin.lesionlist import swatch
 from stainloom.wording import many
 
 _log = logging.getLogger(__name__)
@@ -96,7 +96,7 @@ class RegionList(QWidget):
                 if column:
                     item.setTextAlignment(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
                 else:
-                    item.setData(Qt.ItemDataRole.DecorationRole, QColor(region.lesion.color))
+                    item.setIcon(swatch(region.lesion.color))
                 self.table.setItem(row, column, item)
         self.table.setCurrentCell(-1, -1)
         self.setVisible(bool(regions))

@@ -110,6 +110,8 @@ class Session:
         self._told = list(layers)
         for layer in self._told:
             layer.events.visible.connect(self._tell_of_layer)
+            # napari gives this key to the picture that is chosen, for slides in space.
+            layer.bind_key(OVERLAY_KEY, lambda _: self.switch_overlay(), overwrite=True)
         viewer.layers.events.removed.connect(self._tell)
         keys = [*stain_keys([stain.name for stain in view.stains]), *VIEW_KEYS]
         self._unbind_keys = bind(viewer, self.looking, keys)
@@ -270,6 +272,7 @@ class Session:
             self.viewer.bind_key(key, None, overwrite=True)
         for layer in self._told:
             layer.events.visible.disconnect(self._tell_of_layer)
+            layer.bind_key(OVERLAY_KEY, None, overwrite=True)
         self._unbind_keys()
         self.looking.changed.disconnect(self._tell)
         window_is_there = isalive(self._panel)

@@ -279,7 +279,7 @@ def _keep_room(button: QToolButton, longest: str) -> None:
     font.setBold(True)
     width = math.ceil(QFontMetricsF(font).horizontalAdvance(longest)) + 6
     # By style: one of the window would undo what the button was told itself.
-    button.setStyleSheet(f"min-width: {width}px; max-width: {width}px; min-height: 20px; max-height: 20px")
+    button.setStyleSheet(f"min-width: {width}px; max-width: {width}px; min-height: 23px; max-height: 23px")
 
 
 def _tool(text: str, tip: str) -> QToolButton:
