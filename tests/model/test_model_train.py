@@ -136,15 +136,25 @@ def test_cancelled_within_an_epoch_it_goes_on_bit_for_bit(make_patches):
     assert same_weights(whole.weights, train(patches, QUICK, state=kept[-1]).weights)
 
 
-def test_asked_to_finish_it_ends_with_the_best_so_far_as_soon_as_it_has_learned(make_patches):
+def test_asked_to_finish_it_ends_with_the_best_so_far(make_patches):
     whole = train(make_patches(), QUICK)
-    early = train(make_patches(), QUICK, control=lambda: "finish")
+    learned = next(row["epoch"] for row in whole.history if row["validation_loss"] < row["prior_loss"])
+    rows = []
+    early = train(
+        make_patches(), QUICK, on_epoch=rows.append, control=lambda: "finish" if len(rows) >= learned else "go"
+    )
     assert (early.outcome, early.figures["stopped"]) == ("learned", "asked to finish")
     assert early.figures["epochs"] < whole.figures["epochs"]
     passes = [row["passes"] for row in early.history]
     assert passes[-1] - passes[-2] == QUICK.batch
     first = early.history[:-1]
     assert [row["validation_loss"] for row in first] == [row["validation_loss"] for row in whole.history[: len(first)]]
+
+
+def test_asked_to_finish_before_it_has_learned_it_ends_and_says_so(make_patches):
+    early = train(make_patches(), QUICK, control=lambda: "finish")
+    assert (early.outcome, early.figures["stopped"]) == ("did not learn", "asked to finish")
+    assert [row["passes"] for row in early.history] == [QUICK.batch]
 
 
 def test_a_cancel_by_the_bar_keeps_the_state_too(make_patches):

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import time
+from contextlib import closing
+
 import numpy as np
 import pytest
 from napari.layers import Labels
 
 from stainloom import jobs
 from stainloom.errors import LabelError
+from stainloom.labels.transfer import carry_labels
 from stainloom.plugin.annotate import Painter
 
 pytestmark = pytest.mark.screen
@@ -264,3 +268,29 @@ def test_a_class_that_left_the_study_keeps_its_paint_and_is_shown(tiny_case, ope
     assert "no longer" in shown[gone].name
     assert (painter.layer.data == gone).any()
     assert painter.layer.colormap.map(np.uint8(gone))[3] == 1  # not transparent
+
+
+@pytest.mark.parametrize("last", ["stroke", "undo"])
+def test_what_is_under_way_at_closing_is_not_called_carried(opened, tiny_case, qtbot, monkeypatch, last):
+    painter = opened()
+    painter.choose(4)
+    stroke(painter, [(100, 20), (100, 40)])
+    settled(painter, qtbot)
+    painter.carried("Masson")
+    qtbot.waitUntil(lambda: painter._carrying.filled("Masson"), timeout=20_000)
+    keep = painter.paint.keep
+    monkeypatch.setattr(painter.paint, "keep", lambda *args, **more: (time.sleep(0.3), keep(*args, **more))[1])
+    if last == "stroke":
+        stroke(painter, [(60, 20), (60, 80)])
+    else:
+        painter.undo()
+    painter.close()
+    assert painter.wait()
+    with closing(jobs.Paint.open(tiny_case, "S01")) as paint:
+        carrying = jobs.Carrying(paint)
+        for stain in carrying.stains:
+            carrying.fill(stain)
+            warp = paint.folder.current_warp("S01", stain)[0]
+            size = paint.case.slide(stain).size_um
+            whole = carry_labels(paint.raster, paint.um_per_px, warp, size, paint.um_per_px)
+            np.testing.assert_array_equal(carrying.raster(stain), whole)

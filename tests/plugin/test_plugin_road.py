@@ -186,7 +186,7 @@ def test_the_road_by_hand_and_by_command_gives_the_same(docks, scans, qtbot, wat
     assert len(workspace.state.patchsets) == 1
     docks.docks["Train"].form.put(TRAINING)
     run(docks, "Train", qtbot, watchdog)
-    assert len(workspace.state.runs) == 1
+    assert len(workspace.state.runs) == 1, said(docks.docks["Train"])
 
     # Predict, look at it.
     docks.show("Review")

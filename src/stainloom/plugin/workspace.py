@@ -101,7 +101,9 @@ class Workspace(QObject):
     @property
     def settled(self) -> bool:
         """Whether nothing is being read, and all that is on the screen is as fine as it will be."""
-        return not (self._looking or self._opening or self._asked) and (self.session is None or self.session.settled)
+        return not (self._looking or self._again or self._opening or self._asked) and (
+            self.session is None or self.session.settled
+        )
 
     def open_study(self, study: Path, case: str | None = None, *, wait: bool = True) -> None:
         """Open a study and show a case of it: the one that is named, else the one looked at last, else the first.
@@ -352,8 +354,11 @@ class Workspace(QObject):
     def _looked(self) -> None:
         self._looking = False
         if self._again:
-            self._again = False
-            QTimer.singleShot(0, self.refresh)
+            QTimer.singleShot(0, self._look_again)
+
+    def _look_again(self) -> None:
+        self._again = False
+        self.refresh()
 
     def show_colours(self, look: Look) -> None:
         """Show stains as they were scanned, or normalized where they are; also in cases that are opened later."""
