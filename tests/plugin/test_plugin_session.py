@@ -134,7 +134,7 @@ def test_title_and_legend_say_simulated_and_research(opened, simulated):
     assert RESEARCH_ONLY in session.viewer.title
     assert "P01-A" in session.viewer.title
     assert (SIMULATED in session._panel.legend.notes) == simulated
-    assert session.bar.isVisible()
+    assert session.viewer.canvas.overlays.scale_bar.visible
 
 
 def test_a_missing_stain_is_not_shown_but_said(opened):

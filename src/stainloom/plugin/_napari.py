@@ -13,7 +13,6 @@ from napari.layers.labels._labels_key_bindings import reset_polygon
 from qtpy.QtCore import QBuffer, QByteArray, QIODevice
 from qtpy.QtGui import QCursor
 from qtpy.QtWidgets import QApplication, QMainWindow, QWidget
-from vispy.gloo import gl
 
 from stainloom.geometry import Box
 
@@ -299,21 +298,6 @@ def read_anew(layer: Image) -> None:
         layer._level_materializer.cache_clear()
     if layer.visible:
         layer.refresh(extent=False)
-
-
-def flush_pictures(viewer: napari.Viewer) -> None:
-    """Hand each picture to the driver before vispy clears its alpha channel; asking twice does nothing more.
-
-    Notes
-    -----
-    Mesa's software renderer otherwise crashes at the second picture of a canvas that shows one image alone, and nothing else
-    that is drawn by the graphics card: seen where a case is opened after another one was closed.
-    """
-    viewer.window._qt_viewer.canvas._scene_canvas.events.draw.connect(_flush, position="last")
-
-
-def _flush(_: Any) -> None:
-    gl.glFlush()
 
 
 def stop_drawing(layer: Labels) -> bool:
