@@ -22,9 +22,10 @@ from stainloom.plugin._napari import canvas_widget, um_at
 
 pytestmark = [pytest.mark.screen, pytest.mark.timeout(1500)]
 
+# VG is failed in two of the three cases: which of them is trained on must not matter.
 TRAINING = {
     "features": 64, "epoch_samples": 256, "most_epochs": 10, "learn_epochs": 10, "threads": 1, "batch": 16, "seed": 3,
-    "warmup_steps": 10,
+    "warmup_steps": 10, "stains": ("HE", "AB-PAS", "Masson", "SMA"),
 }  # fmt: skip
 LIMIT_MS = 240_000
 PREDICTED = "S03"
@@ -115,7 +116,10 @@ def paint_case(docks, name, qtbot, watchdog) -> None:
             qtbot.waitUntil(lambda: workspace.session.settled, timeout=LIMIT_MS)
     docks.show("Paint")
     paint = docks.docks["Paint"]
-    workspace.session.look_at((0, 0, 1100, 1100))
+    # Two um a pixel of the screen, and its pixels on even um: the same paint whatever room the window leaves the canvas.
+    canvas, camera = canvas_widget(workspace.viewer), workspace.viewer.scene.camera
+    camera.zoom = 0.5
+    camera.center = (0.0, 550 + canvas.height() % 2, 550 + canvas.width() % 2)
     click(paint.tools["paint"], qtbot)
     paint.brush.setValue(160)
     painter = workspace.painter
@@ -226,7 +230,9 @@ def copy_with_paint_only(study: Path, target: Path) -> Path:
 
 def by_command(study: Path, training: dict[str, object]) -> None:
     """Every job of the road as a command line."""
-    options = [word for name, value in training.items() for word in (f"--{name.replace('_', '-')}", str(value))]
+    options = []
+    for name, value in training.items():
+        options += [f"--{name.replace('_', '-')}", *(map(str, value) if isinstance(value, tuple) else [str(value)])]
     for words in (
         ["register"],
         ["transfer"],

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import shutil
-import threading
 
 import pytest
 
-from stainloom import jobs
-from stainloom.errors import CaseError, LabelError
+from stainloom.errors import CaseError
 
 pytestmark = pytest.mark.screen
 
@@ -48,7 +46,6 @@ def test_a_study_opens_with_its_first_case_and_the_list_shows_it(docks, tiny_cas
 
 
 def test_who_steps_on_quickly_opens_the_last_case_alone(docks, tiny_case, qtbot, monkeypatch):
-    from stainloom import jobs
 
     docks.workspace.open_study(tiny_case)
     workspace = docks.workspace
@@ -118,61 +115,6 @@ def test_the_next_case_takes_the_layers_of_the_one_before_and_leaves_nothing_of_
     assert left([None]) != []  # the same check sees a level that somebody holds on to
 
 
-def test_what_was_read_before_the_study_was_opened_again_is_not_shown(docks, tiny_case, qtbot, monkeypatch):
-    workspace = docks.workspace
-    workspace.open_study(tiny_case)
-    settled(workspace, qtbot)
-    gate, there, open_view = threading.Event(), threading.Event(), jobs.open_view
-
-    def slow(study, case, **more):
-        found = open_view(study, case, **more)
-        if threading.current_thread() is not threading.main_thread() and not gate.is_set():
-            there.set()
-            gate.wait(20)
-        return found
-
-    monkeypatch.setattr(jobs, "open_view", slow)
-    workspace.take_changes(["cases/S01/warps/VG/current"])
-    qtbot.waitUntil(there.is_set, timeout=20_000)
-    docks.docks["Cases"].open_study(tiny_case)
-    gate.set()
-    settled(workspace, qtbot)
-    painter = workspace.painter
-    before = painter.paint.stroke
-    painter.layer.brush_size = 20
-    with painter.layer.block_history():
-        painter.layer._draw(3, (60, 20), (60, 80))
-    qtbot.waitUntil(lambda: painter.paint.stroke > before, timeout=20_000)
-    assert painter.trouble is None
-
-
-def test_unsaved_paint_holds_its_study(docks, tiny_case, tmp_path, qtbot, monkeypatch):
-    other = tmp_path / "other"
-    shutil.copytree(tiny_case, other)
-    workspace = docks.workspace
-    workspace.open_study(tiny_case)
-    painter = workspace.painter
-    full = LabelError("the disk is full")
-
-    def refuse(*args, **more):
-        raise full
-
-    with monkeypatch.context() as patch:
-        patch.setattr(painter.paint, "keep", refuse)
-        with painter.layer.block_history():
-            painter.layer._draw(3, (60, 20), (60, 80))
-        painter.flush()
-        qtbot.waitUntil(lambda: painter.trouble is not None, timeout=20_000)
-        docks.docks["Cases"].open_study(other)
-        docks.docks["Cases"].close_study()
-        assert workspace.painter is painter
-        assert workspace.state.path == tiny_case.resolve()
-    qtbot.waitUntil(lambda: painter.trouble is None, timeout=30_000)
-    docks.docks["Cases"].open_study(other)
-    settled(workspace, qtbot)
-    assert workspace.state.path == other.resolve()
-
-
 def test_a_folder_that_is_no_study_is_a_message(docks, tmp_path, qtbot):
     docks.docks["Cases"].open_study(tmp_path)
     assert docks.workspace.state is None
@@ -227,7 +169,6 @@ def test_closing_during_a_job_asks_once(docks, tmp_path, qtbot, answer):
 
 
 def test_what_changes_while_a_case_is_opened_anew_is_seen_too(docks, tiny_case, qtbot, monkeypatch):
-    from stainloom import jobs
 
     workspace = docks.workspace
     docks.workspace.open_study(tiny_case)
