@@ -6,6 +6,7 @@ import shutil
 
 import pytest
 
+from stainloom import jobs
 from stainloom.errors import CaseError
 
 pytestmark = pytest.mark.screen
