@@ -22,10 +22,9 @@ from stainloom.plugin._napari import canvas_widget, um_at
 
 pytestmark = [pytest.mark.screen, pytest.mark.timeout(1500)]
 
-# VG is failed in two of the three cases: which of them is trained on must not matter.
 TRAINING = {
     "features": 64, "epoch_samples": 256, "most_epochs": 10, "learn_epochs": 10, "threads": 1, "batch": 16, "seed": 3,
-    "warmup_steps": 10, "stains": ("HE", "AB-PAS", "Masson", "SMA"),
+    "warmup_steps": 10,
 }  # fmt: skip
 LIMIT_MS = 240_000
 PREDICTED = "S03"
@@ -116,10 +115,7 @@ def paint_case(docks, name, qtbot, watchdog) -> None:
             qtbot.waitUntil(lambda: workspace.session.settled, timeout=LIMIT_MS)
     docks.show("Paint")
     paint = docks.docks["Paint"]
-    # Two um a pixel of the screen, and its pixels on even um: the same paint whatever room the window leaves the canvas.
-    canvas, camera = canvas_widget(workspace.viewer), workspace.viewer.scene.camera
-    camera.zoom = 0.5
-    camera.center = (0.0, 550 + canvas.height() % 2, 550 + canvas.width() % 2)
+    workspace.session.look_at((0, 0, 1100, 1100))
     click(paint.tools["paint"], qtbot)
     paint.brush.setValue(160)
     painter = workspace.painter
@@ -190,7 +186,7 @@ def test_the_road_by_hand_and_by_command_gives_the_same(docks, scans, qtbot, wat
     assert len(workspace.state.patchsets) == 1
     docks.docks["Train"].form.put(TRAINING)
     run(docks, "Train", qtbot, watchdog)
-    assert len(workspace.state.runs) == 1, said(docks.docks["Train"])
+    assert len(workspace.state.runs) == 1
 
     # Predict, look at it.
     docks.show("Review")
@@ -230,9 +226,7 @@ def copy_with_paint_only(study: Path, target: Path) -> Path:
 
 def by_command(study: Path, training: dict[str, object]) -> None:
     """Every job of the road as a command line."""
-    options = []
-    for name, value in training.items():
-        options += [f"--{name.replace('_', '-')}", *(map(str, value) if isinstance(value, tuple) else [str(value)])]
+    options = [word for name, value in training.items() for word in (f"--{name.replace('_', '-')}", str(value))]
     for words in (
         ["register"],
         ["transfer"],
