@@ -27,7 +27,6 @@ _log = logging.getLogger(__name__)
 _PART_MS = 1500
 _RETRY_MS = 3000
 _IDLE_MS = 1500
-_CARRY_MS = 1500
 _BACKUP_MS = 60_000
 _CLOSE_S = 20.0
 _NOTHING = Box(0, 0, 0, 0)
@@ -101,7 +100,6 @@ class Painter(QObject):
         self._part = self._timer(_PART_MS, self.flush)
         self._retry = self._timer(_RETRY_MS, self._try_again)
         self._idle = self._timer(_IDLE_MS, self._rest)
-        self._carry_soon = self._timer(_CARRY_MS, self._carry_all)
         self._opened_at = paint.stroke
         self._backup = self._timer(_BACKUP_MS, lambda: self._in_order(self.paint.backup))
         self._kept.connect(self._take_kept)
@@ -387,28 +385,9 @@ class Painter(QObject):
     def realign(self, carrying: Carrying | None) -> None:
         """Carry all paint by other alignments, in a moment; nowhere without any."""
         self._carrying = carrying
-        if carrying is not None:
-            self._carry_soon.start()
-
-    def _carry_now(self) -> None:
-        """Carry what waits for the case to have appeared, for who needs it before."""
-        if self._carry_soon.isActive():
-            self._carry_soon.stop()
-            self._carry_all()
-
-    def _carry_all(self) -> None:
-        """Not while the case appears: the carrier would take turns with what draws it."""
-        carrying = self._carrying
-        if carrying is None or not self.lesions or self.read_only:
-            return
-
-        def fill() -> None:
-            for stain in carrying.stains:
-                if not carrying.stored(stain):
-                    self._fill(carrying, stain)
-
-        self._behind(fill)
-        self._idle.start()
+        if carrying is not None and self.lesions:
+            # Not while the case appears: the carrier would take turns with what draws it.
+            self._idle.start()
 
     def carried(self, stain: str) -> tuple[np.ndarray, Scale] | None:
         """The paint in a stain's own frame, (rows, cols) uint8, and its um per px; None where the stain is not aligned.
@@ -419,7 +398,6 @@ class Painter(QObject):
         raster = None if carrying is None else carrying.raster(stain)
         if carrying is None or raster is None:
             return None
-
         if not carrying.filled(stain):
             self._behind(lambda: self._fill(carrying, stain))
         return raster, self.paint.um_per_px
@@ -489,7 +467,6 @@ class Painter(QObject):
 
     def _rest(self) -> None:
         """Nothing was painted for a while: leave everything as jobs and other programs want it."""
-        self._carry_now()
         if not self.read_only and self.trouble is None:
             self._in_order(self._settle)
 
@@ -502,7 +479,9 @@ class Painter(QObject):
     def _save_carried(self, carrying: Carrying, labels_id: str, stroke: int) -> None:
         """In the carrier's thread, behind all boxes of these strokes."""
         for stain in carrying.stains:
-            carrying.fill(stain)
+            if carrying.stored(stain):
+                continue
+            self._fill(carrying, stain)
             # What was painted meanwhile may be in it already, and has another id: it is saved when the hand rests again.
             if self.unsaved or self.paint.stroke != stroke:
                 return
@@ -534,10 +513,8 @@ class Painter(QObject):
         self.detach()
         under_way = bool(self._waiting or self._turns or self._turning)
         changed = under_way or self.paint.stroke != self._opened_at
-        if changed:
-            self._carry_now()
         self._closed = True
-        for timer in (self._part, self._retry, self._idle, self._backup, self._carry_soon):
+        for timer in (self._part, self._retry, self._idle, self._backup):
             timer.stop()
         left, self._waiting = list(self._waiting), deque()
 

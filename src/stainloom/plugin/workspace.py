@@ -207,11 +207,13 @@ class Workspace(QObject):
         elif opened is not None:
             view, paint, _ = opened
             view.close()
-            if self.painter is None or self.painter.paint is not paint:
+            # One that is left still keeps what was painted last.
+            if all(painter is None or painter.paint is not paint for painter in (self.painter, *self._leaving)):
                 paint.close()
         elif wanted and error is not None:
             self.refused.emit(error)
             if self._shown_changed and self.session is not None:
+                self._shown_changed = False
                 self._open_anew(self.session.view.case.name)
 
     def _opened(self) -> None:
@@ -475,7 +477,8 @@ def _read(
         opened = _opened(study, name, paint, leaving)
         if gone.is_set():
             opened[0].close()
-            opened[1].close()
+            if paint is None:
+                opened[1].close()
             return None, (turn, name), None
         return opened, (turn, name), None
     except StainloomError as error:
