@@ -134,7 +134,7 @@ def test_title_and_legend_say_simulated_and_research(opened, simulated):
     assert RESEARCH_ONLY in session.viewer.title
     assert "P01-A" in session.viewer.title
     assert (SIMULATED in session._panel.legend.notes) == simulated
-    assert session.viewer.canvas.overlays.scale_bar.visible
+    assert session.bar.isVisible()
 
 
 def test_a_missing_stain_is_not_shown_but_said(opened):
@@ -254,3 +254,27 @@ def test_a_closed_case_leaves_the_window_as_it_was(opened, window, qtbot):
     qtbot.keyClick(canvas_widget(window), Qt.Key.Key_F3)
     assert second.layers.shown(window).stains == ("Masson",)
     assert session.layers.shown(window).stains == ("HE",)
+
+
+def test_what_a_case_leaves_on_the_graphics_card_is_deleted_in_the_context_of_the_canvas(opened, window, monkeypatch):
+    """In another one, a driver draws the next picture with shaders that are gone."""
+    from qtpy.QtGui import QOpenGLContext
+    from vispy.gloo.glir import GlirProgram
+
+    from stainloom.plugin._napari import canvas_widget
+
+    deleted_in = []
+    delete = GlirProgram.delete
+
+    def watched(program):
+        deleted_in.append(QOpenGLContext.currentContext())
+        delete(program)
+
+    session = opened(small_case())
+    monkeypatch.setattr(GlirProgram, "delete", watched)
+    canvas_widget(window).doneCurrent()
+    session.close()
+    window.layers.clear()
+    own = canvas_widget(window).context()
+    assert deleted_in
+    assert all(context == own for context in deleted_in)

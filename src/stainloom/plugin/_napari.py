@@ -300,6 +300,19 @@ def read_anew(layer: Image) -> None:
         layer.refresh(extent=False)
 
 
+def delete_in_own_context(viewer: napari.Viewer) -> None:
+    """Have what layers leave on the graphics card deleted in the canvas's own OpenGL context; asking twice does nothing more.
+
+    Notes
+    -----
+    napari carries out what vispy has queued when a layer goes, in whichever context is current: mostly that of Qt, which puts
+    the window together. A driver may then draw with shaders that are gone (Mesa 22.3 ends the process in ``glDrawArrays``).
+    """
+    make_current = viewer.window._qt_viewer.canvas._scene_canvas.set_current
+    for gone in (viewer.layers.events.removed, viewer.layers.events.end_batch):
+        gone.connect(make_current, position="first")
+
+
 def stop_drawing(layer: Labels) -> bool:
     """Give up the polygon or the stroke that is being drawn, as napari's Escape does; False where there is none."""
     drawing = layer._overlays["brush_stroke"].active or bool(len(layer._overlays["polygon"].points))

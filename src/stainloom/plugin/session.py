@@ -21,6 +21,7 @@ from stainloom.plugin._napari import (
     canvas_widget,
     cells,
     draw_now,
+    delete_in_own_context,
     main_window,
     one_redraw,
     read_anew,
@@ -47,6 +48,7 @@ from stainloom.plugin.overlay import (
 )
 from stainloom.plugin.pyramid import Renderer, TiledLevel
 from stainloom.plugin.readout import Readout, read_out
+from stainloom.plugin.scalebar import ScaleBar
 from stainloom.plugin.sharpen import Sharpener
 
 _log = logging.getLogger(__name__)
@@ -73,6 +75,8 @@ class Session:
 
     Attributes
     ----------
+    bar
+        The scale bar on the canvas.
     looking
         Which stain is looked at, aligned or as scanned, from where, how turned.
     """
@@ -99,9 +103,9 @@ class Session:
         self._present = Present.of(view)
         self._stains_in_legend = True
         self._panel = LegendPanel(canvas_widget(viewer))
+        self.bar = ScaleBar(viewer)
         self.looking = Looking(viewer, view, layers, renderer, self._later.finish)
         self.looking.changed.connect(self._tell)
-        viewer.canvas.overlays.scale_bar.visible = True
         viewer.title = title(view)
         self._told = list(layers)
         for layer in self._told:
@@ -141,6 +145,7 @@ class Session:
         if reference not in viewer.layers:
             viewer.add_layer(reference)
         reference.visible = True
+        delete_in_own_context(viewer)
         viewer.reset_view()
         draw_now(viewer)
         for layer in made:
@@ -274,6 +279,7 @@ class Session:
         self.looking.close(restore=window_is_there)
         if window_is_there:
             self._panel.leave()
+            self.bar.leave()
         self.renderer.close()
         self.view.close()
 

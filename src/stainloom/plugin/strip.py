@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
-from qtpy.QtCore import QRectF, QSize, Qt, QTimer, Signal
+from qtpy.QtCore import QRectF, QSize, Qt, Signal
 from qtpy.QtGui import QColor, QFont, QFontMetricsF, QMouseEvent, QPainter, QPaintEvent, QPen
 from qtpy.QtWidgets import QAbstractButton, QButtonGroup, QFrame, QHBoxLayout, QMenu, QSizePolicy, QToolButton, QWidget
 from superqt import QFlowLayout
@@ -19,6 +20,7 @@ from stainloom.plugin.workspace import Workspace
 BUTTON_PX = 26
 _PAD_PX = 7
 _GAP_PX = 5
+_FONT_PX = 12  # as in the style
 _STYLE = """
 #stainloom-strip { background: #262930; }
 #stainloom-strip QToolButton {
@@ -69,7 +71,6 @@ class StainStrip(QWidget):
         )
         self.frame = _tool(f"As scanned {_SWAP}", _FRAME_TIP)
         self.frame.setCheckable(True)
-        self.frame.setMinimumWidth(self.frame.sizeHint().width())
         self.frame.clicked.connect(lambda: self._act(Looking.toggle_scanned))
         self._flow.addWidget(self.frame)
         for name, button in self.modes.items():
@@ -77,11 +78,11 @@ class StainStrip(QWidget):
         self.magnification = self._magnification()
         self.turn = self._turn()
         self._controls = [self._flow.itemAt(number).widget() for number in range(self._flow.count())]
-        self._soon = QTimer(self)
-        self._soon.setSingleShot(True)
-        self._soon.setInterval(30)
-        self._soon.timeout.connect(self._look_near)
-        workspace.viewer.scene.camera.events.zoom.connect(self._near_changed)
+        _keep_room(self.magnification, "0.0888x \N{MIDDLE DOT} 888 um/px")
+        _keep_room(self.turn, "-180\N{DEGREE SIGN}")
+        _keep_room(self.frame, f"As scanned {_SWAP}")
+        # At once, so that Qt draws it together with the slide: it puts the whole window together each time.
+        workspace.viewer.scene.camera.events.zoom.connect(self._look_near)
         workspace.case_changed.connect(self.take_case)
         self.take_case()
 
@@ -111,7 +112,6 @@ class StainStrip(QWidget):
         menu.addAction("The whole section\tHome", lambda: self._act(Looking.show_whole))
         button.setMenu(menu)
         button.setPopupMode(QToolButton.ToolButtonPopupMode.InstantPopup)
-        button.setMinimumWidth(int(QFontMetricsF(button.font()).horizontalAdvance("40x · 0.25 um/px")) + 4)
         self._flow.addWidget(button)
         return button
 
@@ -126,7 +126,6 @@ class StainStrip(QWidget):
         left.clicked.connect(lambda: self._act(lambda looking: looking.turn_by(-TURN_DEG)))
         right.clicked.connect(lambda: self._act(lambda looking: looking.turn_by(TURN_DEG)))
         angle.clicked.connect(lambda: self._act(lambda looking: looking.turn_to(0)))
-        angle.setMinimumWidth(int(QFontMetricsF(angle.font()).horizontalAdvance("-180\N{DEGREE SIGN}")))
         for button in (left, angle, right):
             row.addWidget(button)
         for button in (left, right):
@@ -180,14 +179,12 @@ class StainStrip(QWidget):
         self.frame.setEnabled(looking.mode == SINGLE)
         self._look_near()
 
-    def _near_changed(self) -> None:
-        self._soon.start()
-
-    def _look_near(self) -> None:
+    def _look_near(self, *_: object) -> None:
         if self._session is None:
             return
         field = self._session.looking.field
-        self.magnification.setText(f"{field.magnification:.3g}x \N{MIDDLE DOT} {field.um_per_px:.2g} um/px")
+        um = f"{field.um_per_px:.2g}" if field.um_per_px < 100 else f"{field.um_per_px:.0f}"
+        self.magnification.setText(f"{field.magnification:.3g}x \N{MIDDLE DOT} {um} um/px")
         self.turn.setText(f"{field.turn_deg:.0f}\N{DEGREE SIGN}")
         self.turn.setEnabled(field.turn_deg != 0)
 
@@ -273,6 +270,16 @@ class StainButton(QAbstractButton):
 def _name_px(stains: int) -> int:
     """How wide a name may be: twelve long ones would take half the canvas."""
     return 140 if stains <= 6 else 84
+
+
+def _keep_room(button: QToolButton, longest: str) -> None:
+    """Fix a button's size for its longest text: where one changes its size, Qt lays out all of the window anew."""
+    font = QFont(button.font())
+    font.setPixelSize(_FONT_PX)
+    font.setBold(True)
+    width = math.ceil(QFontMetricsF(font).horizontalAdvance(longest)) + 6
+    # By style: one of the window would undo what the button was told itself.
+    button.setStyleSheet(f"min-width: {width}px; max-width: {width}px; min-height: 23px; max-height: 23px")
 
 
 def _tool(text: str, tip: str) -> QToolButton:
