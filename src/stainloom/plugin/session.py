@@ -20,8 +20,8 @@ from stainloom.plugin import layers as case_layers
 from stainloom.plugin._napari import (
     canvas_widget,
     cells,
-    draw_now,
     delete_in_own_context,
+    draw_now,
     main_window,
     one_redraw,
     read_anew,
