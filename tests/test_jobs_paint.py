@@ -174,6 +174,20 @@ def test_paint_that_lies_carried_on_the_disk_is_read_and_what_does_not_is_carrie
         assert carrying.raster("Masson").any()
 
 
+def test_filling_that_nobody_waits_for_ends_and_stores_nothing(tiny_case):
+    folder = StudyFolder.open(tiny_case)
+    with closing(jobs.Paint.open(tiny_case, "S01")) as paint:
+        painted(paint, Box(40, 60, 30, 20), 2)
+        labels_id = paint.snapshot()
+        carrying = jobs.Carrying(paint)
+        carrying.abandon()
+        carrying.fill("VG")
+        assert not carrying.filled("VG")
+        assert not carrying.raster("VG").any()
+        assert not carrying.save("VG", labels_id)
+        assert folder.carried_ids("S01", "VG") is None
+
+
 def test_a_snapshot_is_written_only_where_the_disk_has_none_of_this_paint(tiny_case):
     folder = StudyFolder.open(tiny_case)
     path = folder.snapshot_path("S01")

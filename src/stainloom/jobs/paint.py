@@ -275,6 +275,7 @@ class Carrying:
                 self._warps[stain] = found[0]
         self._back = {stain: warp.inverse() for stain, warp in self._warps.items()}
         self._filled: set[str] = set()
+        self._abandoned = False
         # Pages that stay zero take no memory.
         self._rasters = {
             stain: np.zeros(size_at(case.slide(stain).size_um, paint.um_per_px).shape, np.uint8)
@@ -316,7 +317,12 @@ class Carrying:
                 boxes = [whole(Size(*self._paint.raster.shape))]
             for box in boxes:
                 self._carry(box, stain)
-        self._filled.add(stain)
+        if not self._abandoned:
+            self._filled.add(stain)
+
+    def abandon(self) -> None:
+        """End a filling that runs, and fill nothing more: nobody waits for it."""
+        self._abandoned = True
 
     def _read(self, stain: str) -> bool:
         raster = self._rasters[stain]
@@ -338,10 +344,13 @@ class Carrying:
     def _carry(self, box: Box, stain: str) -> Box:
         assert self._paint.raster is not None
         target = self._target(box, stain)
-        if not target.empty:
-            raster, scale = self._rasters[stain], self._paint.um_per_px
-            carried = resample_labels(self._paint.raster, scale, self._back[stain], target, scale)
-            raster[target.within(whole(Size(*raster.shape)))] = carried
+        raster, scale = self._rasters[stain], self._paint.um_per_px
+        frame = whole(Size(*raster.shape))
+        for row in range(target.row, target.row_end, _STRIP_ROWS):
+            if self._abandoned:
+                break
+            strip = Box(row, target.col, min(_STRIP_ROWS, target.row_end - row), target.cols)
+            raster[strip.within(frame)] = resample_labels(self._paint.raster, scale, self._back[stain], strip, scale)
         return target
 
     def _target(self, box: Box, stain: str) -> Box:
@@ -370,6 +379,8 @@ class Carrying:
         if folder.carried_ids(name, stain) == (labels_id, warp):
             return False
         self.fill(stain)
+        if not self.filled(stain):
+            return False
         scale = self._paint.um_per_px
         folder.save_carried(name, stain, self._rasters[stain], scale, labels_id=labels_id, warp_id=warp)
         return True

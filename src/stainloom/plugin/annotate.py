@@ -482,6 +482,8 @@ class Painter(QObject):
             if carrying.stored(stain):
                 continue
             self._fill(carrying, stain)
+            if not carrying.filled(stain):
+                return
             # What was painted meanwhile may be in it already, and has another id: it is saved when the hand rests again.
             if self.unsaved or self.paint.stroke != stroke:
                 return
@@ -513,6 +515,8 @@ class Painter(QObject):
         self.detach()
         under_way = bool(self._waiting or self._turns or self._turning)
         changed = under_way or self.paint.stroke != self._opened_at
+        if not changed and self._carrying is not None:
+            self._carrying.abandon()
         self._closed = True
         for timer in (self._part, self._retry, self._idle, self._backup):
             timer.stop()
