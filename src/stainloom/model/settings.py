@@ -64,7 +64,7 @@ class TrainSettings:
         Share of the samples that lose one of their stains each time they are shown: so the network learns to do without
         a stain that is missing or failed.
     epoch_samples
-        Samples between two looks at the validation set; 0: all training samples.
+        Samples between two looks at the validation set, at most all training samples; 0: all.
     most_epochs
         Stop after this many epochs.
     most_passes
@@ -101,7 +101,7 @@ class TrainSettings:
     dropout: Annotated[float, Interval(ge=0, le=0.95)] = 0.5
     augmented: bool = True
     stain_dropout: Annotated[float, Interval(ge=0, le=1)] = 0.3
-    epoch_samples: Annotated[int, Interval(ge=0, le=10_000_000)] = 0
+    epoch_samples: Annotated[int, Interval(ge=0, le=10_000_000)] = 2_000
     most_epochs: Annotated[int, Interval(ge=1, le=8000)] = 8000
     most_passes: Annotated[int, Interval(ge=0, le=10_000_000_000)] = 0
     stop_after_minutes: Annotated[float, Interval(ge=0, le=100_000)] = 0.0

@@ -228,7 +228,7 @@ class Training:
 
     @property
     def epoch_length(self) -> int:
-        return self.settings.epoch_samples or len(self.train)
+        return min(self.settings.epoch_samples or len(self.train), len(self.train))
 
     @property
     def epoch_over(self) -> bool:

@@ -22,7 +22,7 @@ from stainloom.plugin.start import NewStudyPage, StartPage
 from stainloom.plugin.trial import Chain, trial_folder, trial_steps
 from stainloom.plugin.workspace import Workspace
 
-_PATIENTS, _UNPAINTED = 4, 1
+_PATIENTS, _UNPAINTED = 6, 1
 _BUSY = "Something is running: wait for it, or cancel it, and try again."
 
 
@@ -238,7 +238,7 @@ class CasesDock(Dock):
             self.messages.clear()
             self.messages.say(
                 "done",
-                "S01 is aligned: F1 to F5 show its stains. S04 is left for you to paint, and the dock Align does the rest.",
+                "S01 is aligned: F1 to F5 show its stains. S06 is left for you to paint, and the dock Align does the rest.",
             )
         else:
             self.messages.clear()

@@ -24,7 +24,7 @@ from stainloom.plugin.trial import trial_folder
 
 TRY, OPEN, NEW = "Try the simulated study", "Open a study", "New study from my slides"
 _MADE = (
-    "Four blocks of aorta in five stains, three of them painted. Opens within a minute on most machines; its first case is "
+    "Six blocks of aorta in five stains, five of them painted. Opens within a minute on most machines; its first case is "
     "then aligned while you look around, half a minute more."
 )
 _THERE = "It is there already, with what you painted: opens at once."
