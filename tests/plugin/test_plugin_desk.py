@@ -299,3 +299,31 @@ def test_the_legend_folds_to_its_cautions_and_stays_folded_in_the_next_case(dock
 
 def legend_of(docks):
     return docks.workspace.session._panel
+
+
+def test_a_button_that_turns_gray_leaves_the_keys_to_the_slide(docks, qtbot):
+    from qtpy.QtCore import Qt
+    from qtpy.QtWidgets import QComboBox, QPushButton, QVBoxLayout, QWidget
+
+    from stainloom.plugin._napari import canvas_widget, main_window
+
+    viewer = docks.workspace.viewer
+    panel = QWidget()
+    rows = QVBoxLayout(panel)
+    button, choice = QPushButton("Go"), QComboBox()
+    rows.addWidget(button)
+    rows.addWidget(choice)
+    viewer.window.add_dock_widget(panel, name="panel")
+    main_window(viewer).activateWindow()
+    button.setFocus()
+    qtbot.waitUntil(button.hasFocus)
+    qtbot.keyClick(button, Qt.Key.Key_Tab)
+    qtbot.waitUntil(choice.hasFocus)
+    qtbot.wait(50)
+    assert choice.hasFocus()
+    button.setFocus()
+    qtbot.waitUntil(button.hasFocus)
+    button.setEnabled(False)
+    qtbot.waitUntil(canvas_widget(viewer).hasFocus)
+    viewer.window.remove_dock_widget(panel)
+    panel.deleteLater()

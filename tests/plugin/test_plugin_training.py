@@ -86,7 +86,7 @@ def test_windows_are_counted_before_anything_is_written_and_the_patches_shown(do
     counted = {row.name: row.counts for row in panel.chart.rows}
     assert workspace.queue.current is None
     assert not (tiny_case / "patchsets").exists()
-    assert panel.counted.text().startswith("Run would write ")
+    assert panel.counted.text().startswith("Export will write ")
     first = panel._job
     dock.form.rows["size_px"].editor.setText("20")  # the count before is obsolete
     qtbot.waitUntil(lambda: panel._job is not first and panel._job is not None, timeout=20_000)
@@ -141,7 +141,9 @@ def test_a_training_draws_pauses_goes_on_is_cancelled_and_taken_up_again(docks, 
     kept = len(panel.seen.interrupted[0].history)
     assert kept >= 2
 
+    dock.form.put({"stop_after_minutes": 50})
     panel.go_on.click()
+    assert controls.job.words[-2:] == ("--stop-after-minutes", "50.0")  # a limit is as the form says now
     qtbot.waitUntil(lambda: len(panel._live) > kept, timeout=120_000)
     assert panel._live[0]["epoch"] == 1  # the curve is whole from its first epoch
     qtbot.waitUntil(controls.finish.isEnabled, timeout=20_000)

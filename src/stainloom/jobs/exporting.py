@@ -125,7 +125,7 @@ def export(
         path = writer.finish(split, figures=figures, progress=part(progress, 0.9, 1))
     totals = _totals(by_patient, folder)
     classes = ", ".join(f"{short} {count}" for short, count in totals.items())
-    text = f"{many(len(windows), 'window')} ({classes}), each in {len(chosen.turns)} turns"
+    text = f"{many(len(windows), 'window')} ({classes}), each turned {len(chosen.turns)} ways"
     if figures:
         sets = [
             f"{count:,} for {'training' if name == 'train' else name}" for name, count in figures["windows"].items()

@@ -138,6 +138,13 @@ class Trained:
     interrupted: tuple[Interrupted, ...] = ()
 
 
+def limits_of_training() -> frozenset[str]:
+    """Names of the settings that may differ when a training is gone on with: when it stops, and what it may use."""
+    from stainloom.model.settings import MAY_CHANGE
+
+    return frozenset(MAY_CHANGE)
+
+
 def trained(study: Path) -> Trained:
     """Look at what a study trained and trains; a run that cannot be used is in the list with its reason."""
     folder = StudyFolder.open(study)

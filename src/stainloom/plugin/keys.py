@@ -6,9 +6,11 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from qtpy.QtCore import QEvent, QObject, Qt
+from qtpy.compat import isalive
+from qtpy.QtCore import QEvent, QObject, Qt, QTimer
 from qtpy.QtGui import QKeyEvent
 from qtpy.QtWidgets import (
+    QAbstractButton,
     QAbstractSpinBox,
     QApplication,
     QComboBox,
@@ -192,13 +194,20 @@ class KeysEverywhere(QObject):
             self._watched.destroyed.disconnect(self._forget)
             self._watched = None
 
-    def _focus(self, _: QWidget | None, now: QWidget | None) -> None:
+    def _focus(self, before: QWidget | None, now: QWidget | None) -> None:
         self._unwatch()
         inside = now is not None and now.window() is self._window and now is not self._window
+        if inside and isinstance(before, QAbstractButton):
+            QTimer.singleShot(0, lambda: self._leave_gray(before))
         if inside and not (self._canvas is now or self._canvas.isAncestorOf(now)):
             self._watched = now
             now.destroyed.connect(self._forget)
             now.installEventFilter(self)
+
+    def _leave_gray(self, button: QAbstractButton) -> None:
+        """Qt gives the focus of a button that turns gray to its neighbour: a list whose choice the next letter would change."""
+        if isalive(self) and isalive(button) and not button.isEnabled() and hasattr(self, "_canvas"):
+            self._canvas.setFocus()
 
     def _forget(self) -> None:
         self._watched = None

@@ -170,7 +170,7 @@ class PatchesPanel(Panel):
         figures = result.figures
         said = [str(problem["detail"]) for problem in result.problems[:3]] + list(result.warnings[:3])
         if figures:
-            before = "Run would write " if self.workspace.state is not None else ""
+            before = "Export will write " if self.workspace.state is not None else ""
             self.counted.setText(_counted(figures, before))
         else:
             self.counted.setText("")

@@ -21,7 +21,7 @@ from stainloom.case.run import is_guessing
 from stainloom.io.trainings import Training
 from stainloom.jobs import settings_of, stop_training, trained
 from stainloom.jobs.patchsets import PatchSetState
-from stainloom.jobs.trained import HeldOut, Interrupted, RunState, Trained
+from stainloom.jobs.trained import HeldOut, Interrupted, RunState, Trained, limits_of_training
 from stainloom.plugin.charts import CurveChart, Estimate, EstimateChart, epoch_curves
 from stainloom.plugin.dock import Panel, time_left, words
 from stainloom.plugin.form import options
@@ -221,13 +221,15 @@ class TrainPanel(Panel):
     def _go_on(self) -> None:
         found, state = self.seen.interrupted[0], self.workspace.state
         assert state is not None
+        assert self.form is not None
+        limits = {name: value for name, value in self.form.changes().items() if name in limits_of_training()}
         command = [
             "train",
             str(state.path),
             "--resume",
             "--patchset",
             found.patchset,
-            *options(changed_settings(found)),
+            *options({**changed_settings(found), **limits}),
         ]
         self.asked.emit([("Go on with the training", command)])
 
