@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import UTC, datetime
 
 
 def many(count: int, one: str) -> str:
@@ -26,6 +27,14 @@ def size_of(bytes_: float) -> str:
     if bytes_ >= 1e9:
         return f"{bytes_ / 1e9:.1f} GB"
     return f"{bytes_ / 1e6:.0f} MB" if bytes_ >= 1e6 else f"{max(1, round(bytes_ / 1e3))} kB"
+
+
+def moment(iso: str) -> str:
+    """A moment for the reader, from ISO 8601 in UTC: *2026-11-23 10:00 UTC*; what is none stays as it is."""
+    try:
+        return f"{datetime.fromisoformat(iso).astimezone(UTC):%Y-%m-%d %H:%M} UTC"
+    except (ValueError, OverflowError):
+        return iso
 
 
 def lasting(seconds: float) -> str:

@@ -16,6 +16,7 @@ import pytest
 from stainloom.errors import CaseError
 from stainloom.io import hold as module
 from stainloom.io.hold import STALE_S, Hold, read_holder
+from stainloom.wording import moment
 
 
 @pytest.fixture
@@ -50,7 +51,7 @@ def test_a_second_holder_is_refused_by_name(file: Path) -> None:
         with pytest.raises(CaseError, match="case c1 is in use") as caught, Hold(file, "c1"):
             pass
         assert f"process {os.getpid()}" in str(caught.value)
-        assert found.since in str(caught.value)
+        assert moment(found.since) in str(caught.value)
         assert socket.gethostname() in str(caught.value)
         assert held.held
     assert read_holder(file) is None

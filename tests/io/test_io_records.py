@@ -78,7 +78,7 @@ def test_landmarks_and_normalization_are_as_described(study: StudyFolder, exampl
 def test_a_holder_is_as_described(study: StudyFolder, examples: dict[str, str]) -> None:
     found = read_holder(study.case_path("c1") / "holder.json")
     assert found is not None
-    assert found.said == "anna on pathology-3 (process 4211) since 2026-11-22T10:00:00+00:00"
+    assert found.said == "anna on pathology-3 (process 4211) since 2026-11-22 10:00 UTC"
     os.utime(study.case_path("c1") / "holder.json", (0, 0))
     with study.hold("c1"):
         written = json.loads((study.case_path("c1") / "holder.json").read_text())

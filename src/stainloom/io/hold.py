@@ -18,6 +18,7 @@ from types import TracebackType
 
 from stainloom.errors import CaseError
 from stainloom.io.files import disk_errors, process_alive, read_json, write_json
+from stainloom.wording import moment
 
 _log = logging.getLogger(__name__)
 
@@ -67,7 +68,7 @@ class Holder:
     @property
     def said(self) -> str:
         """In words, for messages."""
-        return f"{self.user} on {self.host} (process {self.process}) since {self.since}"
+        return f"{self.user} on {self.host} (process {self.process}) since {moment(self.since)}"
 
 
 def read_holder(path: Path) -> Holder | None:

@@ -29,7 +29,7 @@ from stainloom.plugin.glance import Glance
 from stainloom.plugin.job import Job, Result
 from stainloom.plugin.workspace import Workspace
 from stainloom.settings import describe
-from stainloom.wording import lasting, listed, many
+from stainloom.wording import lasting, listed, many, moment
 
 _LOOK_MS = 2000
 _TABLE_LEAST_PX, _TABLE_MOST_PX = 120, 260
@@ -368,8 +368,7 @@ def basis_said(latest: PatchSetState, stains: Sequence[str], runs: Sequence[RunS
 def elsewhere_said(training: Training, stopping: bool) -> str:
     """A training that another process does, in words."""
     left = f", {time_left(training.seconds_left)}" if training.seconds_left is not None else ""
-    since = training.since[:16].replace("T", " ")
-    said = f"A training of {_called(training.stains)} runs outside this window ({training.host}, since {since} UTC): {100 * training.share:.0f} %{left}. {training.what}"
+    said = f"A training of {_called(training.stains)} runs outside this window ({training.host}, since {moment(training.since)}): {100 * training.share:.0f} %{left}. {training.what}"
     return f"{said} \N{EM DASH} stopping" if stopping else said
 
 
