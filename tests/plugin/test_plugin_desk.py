@@ -136,6 +136,9 @@ def test_the_status_line_says_place_and_class_and_whether_all_is_saved(docks, qt
     workspace.saving_changed.emit("NOT SAVED: the disk is full", False)
     assert status.saved.text_said() == "\N{MULTIPLICATION SIGN} NOT SAVED: the disk is full"
     assert status.saved.text() == status.saved.text_said()
+    status.say_saved("NOT SAVED: " + "the pulled network share did not answer " * 4, False)
+    assert status.saved.minimumWidth() < 300  # nor does it make the window wider than a small screen
+    assert "NOT SAVED" in status.saved.text()
 
 
 def test_a_move_of_the_mouse_costs_the_status_line_little(docks):

@@ -18,6 +18,8 @@ HEIGHT_PX = 24
 _EVERY_MS = 33
 _SAID_MS = 8000
 _JOB_MS = 1000
+# A line that asked for all of a long sentence would make the window wider than a small screen.
+_FINE_MOST_PX, _NOT_FINE_MOST_PX = 160, 280
 _JOB_MOST_PX = 280
 _SHARE_LEAST = 0.01
 _FINE, _NOT_FINE = "#B9E6D3", "#FF7A4D"
@@ -88,7 +90,7 @@ class StatusLine(QWidget):
         """What is so of the paint; that it is not saved is said by sign, word and colour."""
         self.saved.say(text if fine else f"\N{MULTIPLICATION SIGN} {text}")
         self.saved.setStyleSheet(f"color: {_FINE if fine else _NOT_FINE}; {'' if fine else 'font-weight: bold'}")
-        self.saved.setMinimumWidth(self.saved.wanted_px if not fine else min(self.saved.wanted_px, 160))
+        self.saved.setMinimumWidth(min(self.saved.wanted_px, _FINE_MOST_PX if fine else _NOT_FINE_MOST_PX))
 
     def _tell_job(self) -> None:
         job, waiting = self.workspace.queue.current, len(self.workspace.queue.waiting)
