@@ -5,8 +5,12 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+
+if TYPE_CHECKING:
+    from stainloom.sample.settings import SimulationSettings
 
 _DATA = Path(os.environ.get("STAINLOOM_DATA", Path(__file__).parents[1] / ".." / "shared" / "data")).resolve()
 
@@ -33,17 +37,23 @@ def lung_case(real_data: Path) -> Path:
 
 
 @pytest.fixture(scope="session")
-def simulated_study(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A small simulated study of three patients, painted, not aligned, its truth beside it. Shared: copy it to change it."""
-    from stainloom import jobs
+def small_simulation() -> SimulationSettings:
+    """Of a small study of three patients, without what makes sections hard to align."""
     from stainloom.sample.settings import SimulationSettings
 
-    path = tmp_path_factory.mktemp("simulated") / "study"
-    settings = SimulationSettings(
+    return SimulationSettings(
         patients=3, width_um=1100, height_um=1100, um_per_px=2, lesions=3, turn_deg=8, mirror_share=0,
         half_turn_share=0, failed_share=0, tear=0, fold=0, dye_variation=0.05, uneven=0.08,
     )  # fmt: skip
-    jobs.simulate(path, settings, workers=1)
+
+
+@pytest.fixture(scope="session")
+def simulated_study(small_simulation: SimulationSettings, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small simulated study of three patients, painted, not aligned, its truth beside it. Shared: copy it to change it."""
+    from stainloom import jobs
+
+    path = tmp_path_factory.mktemp("simulated") / "study"
+    jobs.simulate(path, small_simulation, workers=1)
     return path
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import UTC
+
 import pytest
 
 from stainloom.wording import lasting, listed, many, moment, size_of
@@ -31,3 +33,7 @@ def test_sizes_and_times():
 )
 def test_moments(iso, said):
     assert moment(iso) == said
+
+
+def test_a_day_that_comes_first_has_no_zero():
+    assert moment("2026-11-03T10:00:00+00:00", "%d %b %H:%M", UTC) == "3 Nov 10:00"

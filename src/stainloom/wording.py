@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, tzinfo
 
 
 def many(count: int, one: str) -> str:
@@ -29,10 +29,13 @@ def size_of(bytes_: float) -> str:
     return f"{bytes_ / 1e6:.0f} MB" if bytes_ >= 1e6 else f"{max(1, round(bytes_ / 1e3))} kB"
 
 
-def moment(iso: str) -> str:
-    """A moment for the reader, from ISO 8601 in UTC: *2026-11-23 10:00 UTC*; what is none stays as it is."""
+def moment(iso: str, form: str = "%Y-%m-%d %H:%M UTC", zone: tzinfo | None = UTC) -> str:
+    """A moment for the reader, from ISO 8601: *2026-11-23 10:00 UTC*; without a zone, as clocks here show it.
+
+    A day that comes first is written without its zero. What is no moment stays as it is.
+    """
     try:
-        return f"{datetime.fromisoformat(iso).astimezone(UTC):%Y-%m-%d %H:%M} UTC"
+        return datetime.fromisoformat(iso).astimezone(zone).strftime(form).removeprefix("0")
     except (ValueError, OverflowError):
         return iso
 

@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -20,7 +21,6 @@ from stainloom import jobs
 from stainloom.io.casefile import StudyFolder
 from stainloom.plugin import start
 from stainloom.plugin._napari import canvas_widget, um_at
-from stainloom.sample.settings import SimulationSettings
 
 pytestmark = [pytest.mark.screen, pytest.mark.timeout(1500)]
 
@@ -52,13 +52,9 @@ def docks(make_napari_viewer, qtbot, tmp_path, monkeypatch):
 
 
 @pytest.fixture
-def scans(tmp_path) -> Path:
+def scans(small_simulation, tmp_path) -> Path:
     """Slides as a scanner leaves them: a folder a block, the stain in the file's name. Only SMA cannot be aligned (S02)."""
-    settings = SimulationSettings(
-        seed=2, patients=3, width_um=1100, height_um=1100, um_per_px=2, lesions=3, turn_deg=8, mirror_share=0,
-        half_turn_share=0, failed_share=0, tear=0, fold=0, dye_variation=0.05, uneven=0.08,
-    )  # fmt: skip
-    jobs.simulate(tmp_path / "simulated", settings, workers=1)
+    jobs.simulate(tmp_path / "simulated", replace(small_simulation, seed=2), workers=1)
     home = tmp_path / "scans"
     shutil.copytree(tmp_path / "simulated" / "slides", home)
     return home

@@ -47,7 +47,6 @@ def test_a_study_opens_with_its_first_case_and_the_list_shows_it(docks, tiny_cas
 
 
 def test_who_steps_on_quickly_opens_the_last_case_alone(docks, tiny_case, qtbot, monkeypatch):
-
     docks.workspace.open_study(tiny_case)
     workspace = docks.workspace
     read, put = [], []
@@ -170,7 +169,6 @@ def test_closing_during_a_job_asks_once(docks, tmp_path, qtbot, answer):
 
 
 def test_what_changes_while_a_case_is_opened_anew_is_seen_too(docks, tiny_case, qtbot, monkeypatch):
-
     workspace = docks.workspace
     docks.workspace.open_study(tiny_case)
     settled(workspace, qtbot)

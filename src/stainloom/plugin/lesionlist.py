@@ -14,7 +14,8 @@ from stainloom.case.regions import Lesion
 
 _HEADINGS = ("Lesion", "Class", "mm\N{SUPERSCRIPT TWO}")
 _CLASS, _AREA = 1, 2
-_ROWS_SEEN, _SWATCH_PX = 6, 16
+SWATCH_PX = 16
+_ROWS_SEEN = 6
 _ALIGNED_RIGHT = Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter
 
 
@@ -30,7 +31,7 @@ class LesionList(QTableView):
         self.setModel(self.rows)
         self.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
         self.setSelectionMode(QAbstractItemView.SelectionMode.SingleSelection)
-        self.setIconSize(QSize(_SWATCH_PX, _SWATCH_PX))
+        self.setIconSize(QSize(SWATCH_PX, SWATCH_PX))
         self.verticalHeader().hide()
         header = self.horizontalHeader()
         # A width by contents would be measured over all rows each time a lesion is painted.
@@ -86,7 +87,7 @@ class _Rows(QAbstractTableModel):
 
 def swatch(color: str) -> QIcon:
     """A square of the colour of a class; the same where its row is chosen, which Qt would tint."""
-    picture = QPixmap(_SWATCH_PX, _SWATCH_PX)
+    picture = QPixmap(SWATCH_PX, SWATCH_PX)
     picture.fill(QColor(color))
     icon = QIcon(picture)
     icon.addPixmap(picture, QIcon.Mode.Selected)

@@ -26,7 +26,7 @@ from stainloom.errors import StainloomError
 from stainloom.geometry import Box
 from stainloom.plugin.annotate import Painter
 from stainloom.plugin.dock import Dock, words
-from stainloom.plugin.lesionlist import LesionList, swatch
+from stainloom.plugin.lesionlist import SWATCH_PX, LesionList, swatch
 from stainloom.plugin.looking import SINGLE
 from stainloom.plugin.workspace import Workspace
 
@@ -41,7 +41,6 @@ _TOOLS = (
 _BRUSH_LEAST_UM, _BRUSH_MOST_UM = 4.0, 4000.0
 _BRUSH_UM = 120.0
 _HARMLESS = ("pan_zoom", "pick")
-_SWATCH_PX = 16
 _ROWS_SEEN = 9
 _PALETTE = ("", "Class", "Key", "mm²", "Show", "Lock")
 
@@ -358,7 +357,7 @@ def _make_palette() -> QTableWidget:
     table.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
     table.setSelectionMode(QAbstractItemView.SelectionMode.SingleSelection)
     table.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
-    table.setIconSize(QSize(_SWATCH_PX, _SWATCH_PX))
+    table.setIconSize(QSize(SWATCH_PX, SWATCH_PX))
     table.verticalHeader().hide()
     header = table.horizontalHeader()
     header.setSectionResizeMode(QHeaderView.ResizeMode.ResizeToContents)

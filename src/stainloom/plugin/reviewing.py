@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from datetime import datetime
 from typing import Any
 
 from stainloom.case.lesions import LesionClass
 from stainloom.case.run import RunFacts
 from stainloom.case.view import MapsView
 from stainloom.plugin.readout import Readout
+from stainloom.wording import moment
 
 _WRITES_WHAT_IS_READ = ("predict", "register", "normalize")
 _LEAST_FIELD_UM = 400.0
@@ -90,7 +90,7 @@ def run_title(run: RunFacts) -> str:
     parts = [run.stains[0] if len(run.stains) == 1 else f"{len(run.stains)} stains"]
     parts += [f"{run.accuracy:.0%} right"] if run.accuracy is not None else []
     parts += ["no better than guessing"] if run.guesses else []
-    parts += [made_words(run.made, "%-d %b %H:%M")] if run.made else []
+    parts += [moment(run.made, "%d %b %H:%M", None)] if run.made else []
     return ", ".join(parts) + (" (not for this study)" if run.problem else "")
 
 
@@ -98,7 +98,7 @@ def run_words(run: RunFacts | None, id: str) -> str:
     """What a run is, in two sentences."""
     if run is None or not run.stains:
         return f"Run {id}."
-    said = f"Trained on {', '.join(run.stains)}, {made_words(run.made, '%-d %B %Y, %H:%M')}."
+    said = f"Trained on {', '.join(run.stains)}, {moment(run.made, '%d %B %Y, %H:%M', None)}."
     if run.accuracy is not None:
         whose = "the other half of its only patient" if run.one_patient else "patients it never saw"
         said += f" {run.accuracy:.0%} of the windows of {whose} right"
@@ -107,14 +107,6 @@ def run_words(run: RunFacts | None, id: str) -> str:
     else:
         said += " Never tested on other patients."
     return said
-
-
-def made_words(made: str, form: str) -> str:
-    """A time as people here write it; as it stands where it is none."""
-    try:
-        return datetime.fromisoformat(made).astimezone().strftime(form)
-    except ValueError:
-        return made
 
 
 def map_notes(maps: MapsView, now: Iterable[LesionClass]) -> list[str]:
