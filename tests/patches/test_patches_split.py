@@ -76,6 +76,20 @@ def test_a_class_of_one_patient_trains_and_is_named() -> None:
     assert any("class 9" in text and "1 patient " in text for text in split_figures(counts, sets).warnings)
 
 
+def test_classes_that_the_same_sets_lack_are_said_together() -> None:
+    counts = skewed(9, 1, classes=3)
+    for patient, kind in (("P001", 7), ("P004", 8), ("P002", 8)):
+        counts[patient][kind] = 50
+    sets = {
+        name: "validation" if name == "P003" else "test" if name in ("P005", "P006") else "train" for name in counts
+    }
+    said = (
+        "classes MF and SMNL are painted in at most 2 patients each: validation and test are without them, so nobody will "
+        "know how well they are told apart; paint them in cases of at least three patients"
+    )
+    assert split_figures(counts, sets, called={7: "MF", 8: "SMNL"}).warnings == (said,)
+
+
 def test_every_set_sees_a_class_of_three_patients() -> None:
     counts = skewed(12, 2, classes=3)
     for name in ("P001", "P005", "P009"):

@@ -125,12 +125,39 @@ def test_undo_and_redo_come_from_the_store_also_after_opening_anew(opened, qtbot
     assert painter.wait()
     again = opened()
     np.testing.assert_array_equal(again.layer.data, drawn)
+    asked, undone = [], []
+    again.asked.connect(asked.append)
+    again.undone.connect(undone.append)
+    again.undo()
+    settled(again, qtbot)
+    np.testing.assert_array_equal(again.layer.data, drawn)  # an older stroke goes only when it is asked for again
+    assert "older stroke, from before this case was opened: brush" in asked[-1]
     again.undo()
     settled(again, qtbot)
     np.testing.assert_array_equal(again.layer.data, clean)
+    assert asked[-1] == ""
+    assert undone[-1].startswith("Taken back: brush")
     again.redo()
     settled(again, qtbot)
     np.testing.assert_array_equal(again.layer.data, drawn)
+
+
+def test_an_older_stroke_is_asked_for_again_after_a_new_one(opened, qtbot):
+    painter = opened()  # painted by the simulation
+    asked = []
+    painter.asked.connect(asked.append)
+    painter.undo()
+    settled(painter, qtbot)
+    painter.choose(2)
+    stroke(painter, [(20, 20), (20, 60)])
+    settled(painter, qtbot)
+    painter.undo()
+    settled(painter, qtbot)
+    drawn = painter.layer.data.copy()
+    painter.undo()
+    settled(painter, qtbot)
+    np.testing.assert_array_equal(painter.layer.data, drawn)
+    assert len([text for text in asked if text]) == 2
 
 
 def test_a_locked_class_is_neither_painted_over_nor_painted_with(opened, qtbot):

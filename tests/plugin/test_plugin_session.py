@@ -62,6 +62,30 @@ def test_each_key_shows_its_stain(opened, qtbot):
         np.testing.assert_allclose(at_um(session, photo(session), 200, 300), 200 - 20 * number, atol=2)
 
 
+@pytest.mark.parametrize("zoom", [0.7, 3.0])
+def test_paint_is_an_outline_under_a_map_as_wide_at_any_zoom_and_filled_without(opened, zoom):
+    session = opened(small_case())
+    camera, box = session.viewer.scene.camera, np.argwhere(session.layers.lesions.data)
+    step = session.layers.lesions.scale
+    row, col = ((box.min(axis=0) + box.max(axis=0) + 1) / 2 * step).tolist()
+    session.show_overlay(None)
+    camera.zoom, camera.center = zoom, (0.0, row, col)
+    bare, filled = (photo_of_row(session, row, shown) for shown in (False, True))
+    assert (filled != bare).any(axis=1).sum() == pytest.approx(np.ptp(box[:, 1]) * step[1] * zoom, rel=0.1)
+    session.show_overlay(CLASSES)
+    bare, outlined = (photo_of_row(session, row, shown) for shown in (False, True))
+    assert 4 <= (outlined != bare).any(axis=1).sum() <= 8  # both sides of it
+    session.show_overlay(None)
+    np.testing.assert_array_equal(photo_of_row(session, row, True), filled)
+
+
+def photo_of_row(session, row_um: float, paint: bool) -> np.ndarray:
+    """The pixels of the canvas along a row of the reference, with paint or without."""
+    session.layers.lesions.visible = paint
+    canvas, camera = canvas_of(session, photo(session)), session.viewer.scene.camera
+    return canvas[round((row_um - camera.center[-2]) * camera.zoom + canvas.shape[0] / 2)].astype(int)
+
+
 def test_paint_lies_on_what_was_painted_to_the_pixel(opened):
     # A black rectangle on the slide, at 0.5 um/px, exactly under the lesion, at 2 um/px: painted over opaquely, no black
     # may look out on any side, whatever level is drawn.

@@ -127,7 +127,7 @@ def test_a_job_from_its_dock_changes_the_study_and_the_view_stays(docks, tiny_ca
     workspace.session.show_stain("VG")
     workspace.viewer.scene.camera.zoom = 2.5
     colour = docks.docks["Colour"]
-    assert colour.controls.run.text() == "Normalize 3 cases"
+    assert colour.controls.run.text() == "Normalize all 3 cases"
     assert colour.state.text() == "0 of 3 cases normalized."
     colour.start()
     qtbot.waitUntil(lambda: colour.controls.job is None, timeout=120_000)

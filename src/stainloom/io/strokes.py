@@ -72,6 +72,25 @@ class Head:
     chain_hash: str
 
 
+@dataclass(frozen=True, slots=True)
+class StrokeFacts:
+    """What is known of a stroke without its pixels.
+
+    Attributes
+    ----------
+    number
+        Its row.
+    what
+        What was done, in the user's words.
+    utc
+        When, ISO 8601.
+    """
+
+    number: int
+    what: str
+    utc: str
+
+
 _NOTHING = Box(0, 0, 0, 0)
 
 
@@ -199,6 +218,12 @@ class LabelStore:
     def redoable(self) -> int:
         """The stroke that `redo` would make again; 0 for none."""
         return self._state.undone[-1] if self._state.undone else 0
+
+    def facts(self, number: int) -> StrokeFacts:
+        """What is known of a stroke; ValueError where there is none of this number."""
+        with stopping(self.path):
+            row = fetch_row(self._open(), number)
+        return StrokeFacts(row.number, row.what, row.utc)
 
     @property
     def objects(self) -> tuple[LabelObject, ...]:

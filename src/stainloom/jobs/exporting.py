@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -184,15 +183,14 @@ def split_windows(
     if one_patient:
         return split_halves(windows), {}, []
     split = split_patients(by_patient, seed=settings.seed)
-    measured = split_figures(by_patient, split)
+    shorts = {lesion.id: lesion.short for lesion in folder.study.lesions}
+    measured = split_figures(by_patient, split, called=shorts)
     figures = {
         "deviation_points": measured.deviation_points,
         "patients": measured.patients,
         "windows": measured.windows,
     }
-    shorts = {lesion.id: lesion.short for lesion in folder.study.lesions}
-    said = [re.sub(r"^class (\d+)", lambda found: f"class {shorts[int(found[1])]}", text) for text in measured.warnings]
-    return split, figures, said
+    return split, figures, list(measured.warnings)
 
 
 @contextmanager

@@ -24,7 +24,7 @@ from stainloom.jobs.opening import open_store, read_snapshot, verdict_of
 
 if TYPE_CHECKING:
     from stainloom.io.hold import Hold
-    from stainloom.io.strokes import LabelStore
+    from stainloom.io.strokes import LabelStore, StrokeFacts
 
 _SPACING_PX = 16
 _SAMPLES_MOST = 200
@@ -139,6 +139,12 @@ class Paint:
     def undoable(self) -> bool:
         """Whether there is a stroke to take back."""
         return self._store is not None and self._store.undoable > 0
+
+    @property
+    def next_undo(self) -> StrokeFacts | None:
+        """The stroke that `undo` would take back; None where there is none."""
+        with self._lock:
+            return self._store.facts(self._store.undoable) if self._store is not None and self.undoable else None
 
     @property
     def redoable(self) -> bool:

@@ -147,9 +147,13 @@ def _improve(sets: NDArray[np.intp], table: NDArray[np.float64], aims: NDArray[n
 
 
 def split_figures(
-    counts: Counts, sets: Mapping[str, str], *, shares: tuple[float, float, float] = (0.6, 0.2, 0.2)
+    counts: Counts,
+    sets: Mapping[str, str],
+    *,
+    shares: tuple[float, float, float] = (0.6, 0.2, 0.2),
+    called: Mapping[int, str] | None = None,
 ) -> SplitFigures:
-    """How good a split is; the patients of `sets` all have counts."""
+    """How good a split is; the patients of `sets` all have counts. `called`: the classes' names for the warnings."""
     names = sorted(sets)
     table = _table(names, counts)
     classes = sorted({c for name in names for c, n in counts[name].items() if n > 0})
@@ -158,11 +162,13 @@ def split_figures(
     aims = np.array(shares) / sum(shares)
     miss = 100 * np.abs(sums / sums.sum(axis=0, keepdims=True) - aims[:, None])
     patients = (table > 0).sum(axis=0)
+    thin: dict[tuple[str, ...], list[int]] = {}
+    for k in np.flatnonzero((sums == 0).any(axis=0)).tolist():
+        thin.setdefault(tuple(each for each, n in zip(SETS, sums[:, k], strict=True) if n == 0), []).append(k)
+    known = called or {}
     warnings = [
-        f"class {c} is painted in {many(int(patients[k]), 'patient')} only: {_without(sums[:, k])}; paint it in cases of at "
-        "least three patients"
-        for k, c in enumerate(classes)
-        if (sums[:, k] == 0).any()
+        _told([known.get(classes[k], str(classes[k])) for k in columns], int(patients[columns].max()), lacking)
+        for lacking, columns in thin.items()
     ]
     return SplitFigures(
         float(miss.max()),
@@ -172,13 +178,21 @@ def split_figures(
     )
 
 
-def _without(windows: NDArray[np.float64]) -> str:
-    """What it means that some sets lack a class, given its windows by set."""
-    lacking = [each for each, n in zip(SETS, windows, strict=True) if n == 0]
+def _told(classes: list[str], patients: int, lacking: tuple[str, ...]) -> str:
+    """What it means that some sets lack these classes, each painted in so many patients at most."""
+    one = len(classes) == 1
+    it, is_ = ("it", "is") if one else ("them", "are")
+    where = f"{many(patients, 'patient')} only" if one else f"at most {many(patients, 'patient')} each"
     if "train" in lacking:
-        return "it is not among the training patients, and the network will not know it"
-    said = f"{listed(lacking)} {'is' if len(lacking) == 1 else 'are'} without it"
-    return f"{said}, so nobody will know how well it is told apart" if "test" in lacking else said
+        means = f"{'it' if one else 'they'} {is_} not among the training patients, and the network will not know {it}"
+    else:
+        means = f"{listed(lacking)} {'is' if len(lacking) == 1 else 'are'} without {it}"
+        if "test" in lacking:
+            means += f", so nobody will know how well {'it is' if one else 'they are'} told apart"
+    return (
+        f"class{'' if one else 'es'} {listed(classes)} {is_} painted in {where}: {means}; "
+        f"paint {it} in cases of at least three patients"
+    )
 
 
 def split_halves(windows: Sequence[Window], *, gap_um: float = 100.0) -> tuple[str, ...]:

@@ -13,6 +13,7 @@ from napari.layers.labels._labels_key_bindings import reset_polygon
 from qtpy.QtCore import QBuffer, QByteArray, QIODevice
 from qtpy.QtGui import QCursor
 from qtpy.QtWidgets import QApplication, QMainWindow, QWidget
+from vispy.visuals.shaders import Function
 
 from stainloom.geometry import Box
 
@@ -20,6 +21,20 @@ if TYPE_CHECKING:
     import napari
     from napari.layers import Image, Labels, Layer
 
+_OUTLINED_NAME, _OUTLINE_PX, _OUTLINE_SCREEN_PX = "outlined_lookup", "outline_px", 3.0
+_OUTLINED = """
+vec4 outlined_lookup(vec2 at) {
+    vec2 right = dFdx(at) * $outline_px;
+    vec2 down = dFdy(at) * $outline_px;
+    if (at.x < 0.0 || at.x > 1.0 || at.y < 0.0 || at.y > 1.0) {
+        discard;
+    }
+    vec4 here = texture2D($texture, at);
+    bool inside = here.r == texture2D($texture, at + right).r && here.r == texture2D($texture, at - right).r
+        && here.r == texture2D($texture, at + down).r && here.r == texture2D($texture, at - down).r;
+    return $outline_px > 0.0 && inside ? vec4(0.0) : here;
+}
+"""
 _SETTLING_ROUNDS = 2
 _PATIENCE_S = 30.0
 
@@ -170,6 +185,31 @@ def redraw_labels(layer: Labels, box: Box) -> None:
     layer._slice.image.view[place] = layer.colormap._data_to_texture(layer.data[place])
     layer._accumulate_updated_slice(place)
     layer._partial_labels_refresh()
+
+
+def outline_labels(viewer: napari.Viewer, layer: Labels, on: bool) -> None:
+    """Draw the regions of a labels layer as opaque outlines, equally wide at any zoom, or filled again.
+
+    Notes
+    -----
+    Done on the graphics card: napari's own contours are counted over the whole raster (3 s for 3750 x 5000 px), are as wide
+    as the raster's pixels, and are counted again at each stroke.
+    """
+    visual = viewer.window._qt_viewer.canvas.layer_to_visual.get(layer)
+    if visual is None:
+        return
+    node = visual.node
+    lookup = node._interpolation_fun["nearest"]
+    if lookup.name != _OUTLINED_NAME:
+        if not on:
+            return
+        lookup = Function(_OUTLINED)
+        node._interpolation_fun["nearest"] = lookup
+        node._need_interpolation_update = True
+    elif (lookup[_OUTLINE_PX].value > 0) == on:
+        return
+    lookup[_OUTLINE_PX] = _OUTLINE_SCREEN_PX if on else 0.0
+    node.opacity = 1.0 if on else layer.opacity
 
 
 def on_new_labels(viewer: napari.Viewer, act: Callable[[], None]) -> None:

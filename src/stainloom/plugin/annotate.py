@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from napari.layers import Labels
@@ -21,6 +21,10 @@ from stainloom.geometry import Box, Scale
 from stainloom.jobs import Carrying, Paint
 from stainloom.plugin._napari import guard_paint, keep_no_history, redraw_labels
 from stainloom.plugin.overlay import class_colormap
+from stainloom.wording import moment
+
+if TYPE_CHECKING:
+    from stainloom.io.strokes import StrokeFacts
 
 _log = logging.getLogger(__name__)
 
@@ -41,6 +45,13 @@ class _Stroke:
     after: np.ndarray
     what: str
     class_id: int
+
+
+@dataclass(frozen=True)
+class _Older:
+    """An undo that waits for being asked for once more."""
+
+    stroke: StrokeFacts
 
 
 class Painter(QObject):
@@ -70,6 +81,10 @@ class Painter(QObject):
     """Another class is chosen, locked or hidden."""
     refused = Signal(object)
     """A `StainloomError`: something could not be kept or done."""
+    asked = Signal(str)
+    """What another undo would take back that was painted before the case was opened; empty where that was answered."""
+    undone = Signal(str)
+    """What was taken back, for the status line."""
     _kept = Signal(object)
     _failed = Signal(object)
     _turned = Signal(object)
@@ -101,6 +116,7 @@ class Painter(QObject):
         self._retry = self._timer(_RETRY_MS, self._try_again)
         self._idle = self._timer(_IDLE_MS, self._rest)
         self._opened_at = paint.stroke
+        self._asked_of_older = False
         self._backup = self._timer(_BACKUP_MS, lambda: self._in_order(self.paint.backup))
         self._kept.connect(self._take_kept)
         self._failed.connect(self._take_failure)
@@ -282,6 +298,7 @@ class Painter(QObject):
         self._writing = False
         self.trouble = None
         if not changed.empty:
+            self._asked_of_older = False
             self._saved = datetime.now()
             self._changed(changed)
         self._write()
@@ -324,7 +341,7 @@ class Painter(QObject):
     # Undo
 
     def undo(self) -> None:
-        """Take back the last stroke, also one of an earlier day."""
+        """Take back the last stroke; one from before the case was opened only when it is asked for a second time."""
         self._turn("undo")
 
     def redo(self) -> None:
@@ -348,7 +365,13 @@ class Painter(QObject):
     def _make_turn(self, turn: Turn) -> None:
         """In the writer's thread."""
         try:
+            undone = self.paint.next_undo if turn == "undo" else None
+            if undone is not None and undone.number <= self._opened_at and not self._asked_of_older:
+                self._turned.emit(_Older(undone))
+                return
             self._turned.emit(self.paint.undo() if turn == "undo" else self.paint.redo())
+            if undone is not None:
+                self.undone.emit(f"Taken back: {_called(undone)}. Ctrl+Shift+Z makes it again")
         except Exception as error:
             _log.info("no %s: %s", turn, error)
             told = error if isinstance(error, StainloomError) else LabelError(f"no {turn}", found=str(error))
@@ -360,7 +383,14 @@ class Painter(QObject):
         self._turning = False
         if isinstance(turned, StainloomError):
             self.refused.emit(turned)
+        elif isinstance(turned, _Older):
+            self._asked_of_older = True
+            self._turns.clear()
+            self.asked.emit(
+                f"Ctrl+Z once more takes back an older stroke, from before this case was opened: {_called(turned.stroke)}."
+            )
         elif turned is not None:
+            self.asked.emit("")
             box, pixels = turned
             self._put(box, pixels)
             self._saved = datetime.now()
@@ -545,6 +575,11 @@ class Painter(QObject):
     def wait(self, seconds: float = _CLOSE_S) -> bool:
         """Wait until all is written, after `close`; whether it was."""
         return self._last is None or not wait([self._last], seconds).not_done
+
+
+def _called(stroke: StrokeFacts) -> str:
+    """A stroke for the reader: *brush VSMC of 21 Nov 2026 14:03*."""
+    return f"{stroke.what} of {moment(stroke.utc, '%d %b %Y %H:%M', None)}"
 
 
 def _union(one: Box, other: Box) -> Box:

@@ -108,7 +108,10 @@ def _plan_colour(workspace: Workspace, everything: bool) -> Plan:
     said = f"{len(done)} of {many(len(state.cases), 'case')} normalized."
     if not everything:
         return _plan_one_colour(workspace, state, done)
-    return Plan(f"Normalize {many(len(state.cases), 'case')}", said, ("normalize", str(state.path)))
+    if done and len(done) < len(state.cases):
+        said += " All run together: the look that they are brought to is their median."
+    every = "all " if len(state.cases) > 1 else ""
+    return Plan(f"Normalize {every}{many(len(state.cases), 'case')}", said, ("normalize", str(state.path)))
 
 
 def _plan_one_colour(workspace: Workspace, state: StudyState, done: list[str]) -> Plan:

@@ -140,7 +140,9 @@ class MapOverlay:
         active = self._viewer.layers.selection.active
         layer.opacity, layer.visible = self.opacity, False
         layer.events.visible.connect(self._tell)
-        self._viewer.add_layer(layer)
+        layers, painted = self._viewer.layers, self._layers.lesions
+        # Below the outlines of what is painted.
+        layers.insert(layers.index(painted) if painted in layers else len(layers), layer)
         if active is not None and active in self._viewer.layers:
             self._viewer.layers.selection.active = active
 

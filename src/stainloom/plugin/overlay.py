@@ -172,6 +172,11 @@ class Shown:
     pair: str = ""
     scanned: str = ""
 
+    @property
+    def map(self) -> bool:
+        """Whether anything predicted lies over the slides: then paint is drawn as outlines."""
+        return self.predicted or self.overlay is not None
+
 
 @dataclass(frozen=True)
 class Present:
@@ -245,7 +250,7 @@ def _swatches(view: CaseView, maps: MapsView | None, shown: Shown, present: Pres
     classes: Sequence[LesionClass] = view.study.lesions
     if shown.lesions and view.labels is not None:
         ids |= present.painted
-        headings.append("painted")
+        headings.append("painted (outlines)" if shown.map else "painted")
     if shown.predicted and maps is not None:
         ids |= present.predicted
         classes = _joined(classes, maps.classes)
@@ -286,7 +291,7 @@ def _notes(view: CaseView, maps: MapsView | None, shown: Shown, colours: Look) -
         doubted = not stain.trusted or (stain.verdict == "reference" and stain.message)
         if doubted and (stain.aligned is None or _looked_at(stain, shown)):
             notes.append(caution(stain))
-    if maps is not None and maps.outdated and (shown.predicted or shown.overlay is not None):
+    if maps is not None and maps.outdated and shown.map:
         notes.append(f"Predicted before {', '.join(maps.outdated)} changed: predict again")
     if view.simulated:
         notes.append(SIMULATED)

@@ -103,7 +103,7 @@ class PaintDock(Dock):
         self.brush.setAccessibleName("Brush, um")
         self.brush.valueChanged.connect(self._size_brush)
         self.undo, self.redo = QPushButton("Undo"), QPushButton("Redo")
-        self.undo.setToolTip("Ctrl+Z: also strokes of an earlier day")
+        self.undo.setToolTip("Ctrl+Z: also strokes of an earlier day, after asking")
         self.redo.setToolTip("Ctrl+Shift+Z")
         self.undo.clicked.connect(lambda: self._act(Painter.undo))
         self.redo.clicked.connect(lambda: self._act(Painter.redo))
@@ -180,6 +180,7 @@ class PaintDock(Dock):
                 painter.painted.connect(self._show_painted)
                 painter.classes_changed.connect(self._show_palette)
                 painter.refused.connect(self._say_refused)
+                painter.asked.connect(self._ask)
         if layer is not None:
             layer.events.mode.connect(self._show_tool)
             layer.events.brush_size.connect(self._read_brush)
@@ -202,6 +203,11 @@ class PaintDock(Dock):
     def _say_refused(self, error: StainloomError) -> None:
         self.messages.clear()
         self.messages.say_error(error)
+
+    def _ask(self, text: str) -> None:
+        self.messages.clear()
+        if text:
+            self.messages.say("check", text)
 
     # The palette
 

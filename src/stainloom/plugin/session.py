@@ -24,6 +24,7 @@ from stainloom.plugin._napari import (
     draw_now,
     main_window,
     one_redraw,
+    outline_labels,
     read_anew,
     remove_layers,
     stop_drawing,
@@ -298,7 +299,11 @@ class Session:
             self._tell()
 
     def _tell(self, *_: Any) -> None:
-        said = legend(self.view, self.maps, self.layers.shown(self.viewer), self._present, self.colours)
+        shown = self.layers.shown(self.viewer)
+        if self.layers.lesions is not None:
+            # Filled, what is painted and what is predicted cannot be told apart.
+            outline_labels(self.viewer, self.layers.lesions, shown.map)
+        said = legend(self.view, self.maps, shown, self._present, self.colours)
         self._panel.say(said if self._stains_in_legend else replace(said, stains=()))
         self._panel.stand_in(self._free_cell())
         self.shown_changed.emit()

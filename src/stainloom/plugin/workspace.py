@@ -282,7 +282,13 @@ class Workspace(QObject):
         painter = Painter(paint, paint.folder.study.classes, self)
         painter.saving_changed.connect(self.saving_changed)
         painter.painted.connect(self._show_painted)
+        painter.undone.connect(self._say)
+        painter.asked.connect(self._say)
         return painter
+
+    def _say(self, text: str) -> None:
+        if text:
+            self.viewer.status = text
 
     def _leave(self, painter: Painter | None) -> None:
         if painter is None:
