@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import shutil
+import threading
 
 import pytest
 
 from stainloom import jobs
-from stainloom.errors import CaseError
+from stainloom.errors import CaseError, LabelError
 
 pytestmark = pytest.mark.screen
 
@@ -27,6 +28,20 @@ def docks(make_napari_viewer, qtbot):
 
 def settled(workspace, qtbot) -> None:
     qtbot.waitUntil(lambda: workspace.settled, timeout=20_000)
+
+
+@pytest.fixture
+def gate(monkeypatch):
+    """Holds up what reads a case beside the window's thread until it is set."""
+    free, open_view, window = threading.Event(), jobs.open_view, threading.current_thread()
+
+    def open_later(study, case, **more):
+        assert threading.current_thread() is window or free.wait(20)
+        return open_view(study, case, **more)
+
+    monkeypatch.setattr(jobs, "open_view", open_later)
+    yield free
+    free.set()
 
 
 def test_a_study_opens_with_its_first_case_and_the_list_shows_it(docks, tiny_case, qtbot):
@@ -182,3 +197,71 @@ def test_what_changes_while_a_case_is_opened_anew_is_seen_too(docks, tiny_case, 
     settled(workspace, qtbot)
     assert read == ["S01", "S01"]
     assert workspace.case.name == "S01"
+
+
+def test_what_was_read_before_the_case_was_closed_is_not_shown(docks, tiny_case, qtbot, gate):
+    workspace = docks.workspace
+    workspace.open_study(tiny_case)
+    settled(workspace, qtbot)
+    workspace.take_changes(["cases/S01/normalization/HE.json"])
+    workspace.close_case()
+    workspace.open_case("S01")
+    session, painter = workspace.session, workspace.painter
+    gate.set()
+    qtbot.waitUntil(lambda: not workspace._opening, timeout=20_000)
+    assert (workspace.session, workspace.painter) == (session, painter)
+    before = painter.paint.stroke
+    painter.layer.paint((20, 20), 2)
+    qtbot.waitUntil(lambda: painter.paint.stroke == before + 1, timeout=20_000)
+    assert painter.paint.differs(painter.layer.data).empty
+
+
+def test_no_other_study_is_opened_while_paint_is_not_saved(docks, tiny_case, qtbot, tmp_path):
+    workspace = docks.workspace
+    workspace.open_study(tiny_case)
+    settled(workspace, qtbot)
+    workspace.painter.trouble = LabelError("the disk is full")
+    other = shutil.copytree(tiny_case, tmp_path / "other")
+    for open_other in (lambda: workspace.open_study(other), workspace.close_study, lambda: workspace.open_case("S02")):
+        with pytest.raises(LabelError, match="not saved"):
+            open_other()
+    assert workspace.state.path == tiny_case
+    assert workspace.session.view.case.name == "S01"
+    workspace.painter.trouble = None
+    workspace.open_study(other)
+    assert workspace.state.path == other
+
+
+def test_the_case_shown_is_read_anew_where_another_could_not_be_opened(docks, tiny_case, qtbot, monkeypatch):
+    workspace = docks.workspace
+    workspace.open_study(tiny_case)
+    settled(workspace, qtbot)
+    free, read, open_view = threading.Event(), [], jobs.open_view
+
+    def open_later(study, case, **more):
+        read.append(case)
+        if case == "S02":
+            assert free.wait(20)
+            raise CaseError("the disk is gone")
+        return open_view(study, case, **more)
+
+    monkeypatch.setattr(jobs, "open_view", open_later)
+    workspace.ask_for_case("S02")
+    workspace.take_changes(["cases/S01/normalization/HE.json"])
+    free.set()
+    qtbot.waitUntil(lambda: read == ["S02", "S01"], timeout=20_000)
+    settled(workspace, qtbot)
+    assert workspace.session.view.case.name == "S01"
+
+
+def test_a_case_that_is_removed_while_it_opens_is_let_go(docks, tiny_case, qtbot, gate):
+    workspace, dock = docks.workspace, docks.docks["Cases"]
+    workspace.open_study(tiny_case)
+    settled(workspace, qtbot)
+    dock.choose(workspace.state.cases[1])
+    dock._change("Remove S02", ["case", "remove", str(tiny_case), "S02"], "S02", gone=True)
+    gate.set()
+    qtbot.waitUntil(lambda: [case.name for case in workspace.state.cases] == ["S01", "S03"], timeout=60_000)
+    settled(workspace, qtbot)
+    assert workspace.session is None
+    assert not (tiny_case / "cases" / "S02").exists()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from threading import Event
 from typing import Any
@@ -34,6 +35,28 @@ _LEAVING_MS = 50
 _WORKERS_MS = 5000
 _CASES_A_LOOK = 250
 """Cases after which the lists are told what was seen so far: a look at thousands takes half a minute."""
+
+
+@dataclass(frozen=True)
+class _Wish:
+    """A case that is asked for and is not shown yet.
+
+    Attributes
+    ----------
+    case
+        Its name.
+    stays
+        Whether to look then where one looks now: it is the case that is shown.
+    recalls
+        Whether to look where one looked when the window was closed last.
+    changed
+        Whether something wrote to it meanwhile, so that what is being read may be old.
+    """
+
+    case: str
+    stays: bool = False
+    recalls: bool = False
+    changed: bool = False
 
 
 class Workspace(QObject):
@@ -81,9 +104,9 @@ class Workspace(QObject):
         self._looking = False
         self._again = False
         self._leaving: list[Painter] = []
-        self._asked = ""
+        self._wish: _Wish | None = None
         self._opening = False
-        self._stays = self._changed_again = self._shown_changed = self._recalls = False
+        self._shown_changed = False
         # What is read before another case was opened or this one closed is not shown: its paint may be closed by then.
         self._turn = 0
         self._gone = Event()
@@ -101,7 +124,7 @@ class Workspace(QObject):
     @property
     def settled(self) -> bool:
         """Whether nothing is being read, and all that is on the screen is as fine as it will be."""
-        return not (self._looking or self._again or self._opening or self._asked) and (
+        return not (self._looking or self._again or self._opening or self._wish) and (
             self.session is None or self.session.settled
         )
 
@@ -127,8 +150,7 @@ class Workspace(QObject):
                 self.open_case(name)
                 self.memory.recall()
             else:
-                self.ask_for_case(name)
-                self._recalls = True
+                self._ask(_Wish(name, recalls=True))
         else:
             self.close_case()
 
@@ -149,7 +171,7 @@ class Workspace(QObject):
     def open_case(self, name: str) -> None:
         """Show another case; the one before is closed when the new one is open."""
         assert self.state is not None
-        self._asked, self._stays = "", False
+        self._wish = None
         self._turn += 1
         self._refuse_unsaved(name)
         self._put(*_opened(self.state.path, name, self._paint_of(name), tuple(self._leaving)))
@@ -169,19 +191,22 @@ class Workspace(QObject):
 
     def ask_for_case(self, name: str) -> None:
         """Show another case when its files are open, which is done off the window's thread; who asks again is served last."""
-        self._refuse_unsaved(name)
-        self._changed_again = self._changed_again and name == self._asked
-        if self.session is None or self.session.view.case.name != name:
-            self.viewer.status = f"Opening {name} \N{HORIZONTAL ELLIPSIS}"
-        self._asked, self._stays, self._recalls = name, False, False
-        if not self._opening:
-            self._open_asked()
+        self._ask(_Wish(name))
 
-    def _open_asked(self) -> None:
-        if self.state is None or not self._asked:
+    def _ask(self, wish: _Wish) -> None:
+        self._refuse_unsaved(wish.case)
+        if self.session is None or self.session.view.case.name != wish.case:
+            self.viewer.status = f"Opening {wish.case} \N{HORIZONTAL ELLIPSIS}"
+        before = self._wish
+        self._wish = replace(wish, changed=before is not None and before.changed and before.case == wish.case)
+        if not self._opening:
+            self._open_wish()
+
+    def _open_wish(self) -> None:
+        if self.state is None or self._wish is None:
             return
         self._opening = True
-        name = self._asked
+        name = self._wish.case
         held, leaving = self._paint_of(name), tuple(self._leaving)
         worker = create_worker(_read, self.state.path, name, held, leaving, self._turn, self._gone, _start_thread=False)
         worker.returned.connect(self._take_view)
@@ -190,19 +215,18 @@ class Workspace(QObject):
 
     def _take_view(self, found: _Read) -> None:
         opened, (turn, name), error = found
-        wanted = (turn, name) == (self._turn, self._asked)
-        if wanted:
-            self._asked = ""
-        if opened is not None and wanted:
-            stay = self._place() if self._stays else None
+        wish = self._wish if self._wish is not None and (turn, name) == (self._turn, self._wish.case) else None
+        if wish is not None:
+            self._wish = None
+        if opened is not None and wish is not None:
+            stay = self._place() if wish.stays else None
             self._put(*opened)
             self._shown_changed = False
             if stay is not None:
                 self._go_back(*stay)
-            elif self._recalls:
+            elif wish.recalls:
                 self.memory.recall()
-            if self._changed_again:
-                self._changed_again = False
+            if wish.changed:
                 self._open_anew(name)
         elif opened is not None:
             view, paint, _ = opened
@@ -210,7 +234,7 @@ class Workspace(QObject):
             # One that is left still keeps what was painted last.
             if all(painter is None or painter.paint is not paint for painter in (self.painter, *self._leaving)):
                 paint.close()
-        elif wanted and error is not None:
+        elif wish is not None and error is not None:
             self.refused.emit(error)
             if self._shown_changed and self.session is not None:
                 self._shown_changed = False
@@ -218,12 +242,12 @@ class Workspace(QObject):
 
     def _opened(self) -> None:
         self._opening = False
-        if self._asked:
-            QTimer.singleShot(0, self._open_asked)
+        if self._wish is not None:
+            QTimer.singleShot(0, self._open_wish)
 
     def close_case(self) -> None:
         """Show none; what was painted is written, and the case is let go."""
-        self._asked = ""
+        self._wish = None
         self._turn += 1
         if self.session is None:
             return
@@ -332,7 +356,7 @@ class Workspace(QObject):
         if self.state is None or self.session is None:
             return
         names = [case.name for case in self.state.cases if not case.problem]
-        shown = self._asked or self.session.view.case.name
+        shown = self._wish.case if self._wish is not None else self.session.view.case.name
         place = names.index(shown) + by if shown in names else 0
         if 0 <= place < len(names):
             self.ask_for_case(names[place])
@@ -410,23 +434,23 @@ class Workspace(QObject):
         """Look at the study anew, and at the case shown where something wrote to it: at the same place, the same stain."""
         self.refresh()
         shown = "" if self.session is None else self.session.view.case.name
-        if not self._asked and _touched(shown, changed):
+        wish = self._wish
+        if wish is None and _touched(shown, changed):
             self._open_anew(shown)
-        elif self._asked:
-            # What is being read may be older; and where it cannot be read, what is shown stays.
-            self._changed_again = self._changed_again or _touched(self._asked, changed)
+        elif wish is not None:
+            # Where what is asked for cannot be read, what is shown stays.
+            self._wish = replace(wish, changed=wish.changed or _touched(wish.case, changed))
             self._shown_changed = self._shown_changed or _touched(shown, changed)
 
     @property
     def shown_or_asked(self) -> set[str]:
         """The cases that this window holds, or soon will."""
         shown = [] if self.session is None else [self.session.view.case.name]
-        return {*shown, *([self._asked] if self._asked else [])}
+        return {*shown, *([self._wish.case] if self._wish is not None else [])}
 
     def _open_anew(self, name: str) -> None:
         """Open the case that is shown once more, beside the window's thread, and look where one looked before."""
-        self.ask_for_case(name)
-        self._stays = True
+        self._ask(_Wish(name, stays=True))
 
     def _place(self) -> tuple[looking.Look, bool, bool] | None:
         """What is looked at, whether on its own glass, and whether the paint is in hand."""
