@@ -144,6 +144,7 @@ def test_the_road_from_paint_to_maps_and_report(told_apart: Path) -> None:
         assert view.simulated
     finally:
         view.close()
+    _the_report_names_what_it_lacks(folder, case)
     _parts_add_up(folder, case, settings)
     _what_changed_since_is_said(folder, case, settings)
 
@@ -272,6 +273,23 @@ def test_outlines_beyond_the_slide_are_said(tiny_case: Path, tmp_path: Path) -> 
     assert "object 2 reaches beyond" in partly
     assert "only what lies on it was painted" in partly
     assert "object 3 is smaller than a pixel" in small
+
+
+def _the_report_names_what_it_lacks(folder: StudyFolder, case: str) -> None:
+    other = next(name for name in folder.case_names() if name != case)
+    slide, file = (
+        folder.slide_path(folder.case(case), folder.case(case).slide("VG")),
+        folder.case_path(other) / "case.json",
+    )
+    content = file.read_text()
+    file.write_text("{}")
+    slide.rename(slide.with_name("gone"))
+    report = jobs.report(folder.path)
+    assert len(report.problems) == 2
+    page = (folder.path / report.changed[0]).read_text()
+    assert all(f"Left out: {problem.what}" in page for problem in report.problems)
+    slide.with_name("gone").rename(slide)
+    file.write_text(content)
 
 
 def test_each_missing_step_names_the_next_one(simulated_study: Path, tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 from stainloom.case.aligned import AlignedCase, AlignedStain
@@ -137,16 +138,19 @@ def open_aligned(
     """All stains of a case that a network may see, on the reference grid; those that it may not are None."""
     opened: list[OpenedSlide] = []
     stains: list[AlignedStain | None] = []
-    for stain in folder.study.stain_names:
-        verdict, _ = verdict_of(folder, case, stain)
-        if verdict not in USABLE or not in_focus(folder, case, stain):
-            stains.append(None)
-            continue
-        pyramid = open_stain(folder, case, stain, cache)
-        opened.append(pyramid)
-        found = None if verdict == "reference" else folder.current_warp(case.name, stain)
-        colour = colour_of(folder, case, stain) if normalized else None
-        stains.append(AlignedStain(stain, pyramid, None if found is None else found[0], colour))
+    with ExitStack() as given_up:
+        for stain in folder.study.stain_names:
+            verdict, _ = verdict_of(folder, case, stain)
+            if verdict not in USABLE or not in_focus(folder, case, stain):
+                stains.append(None)
+                continue
+            pyramid = open_stain(folder, case, stain, cache)
+            given_up.callback(pyramid.close)
+            opened.append(pyramid)
+            found = None if verdict == "reference" else folder.current_warp(case.name, stain)
+            colour = colour_of(folder, case, stain) if normalized else None
+            stains.append(AlignedStain(stain, pyramid, None if found is None else found[0], colour))
+        given_up.pop_all()
     return AlignedCase(folder.study.stain_names, tuple(stains)), opened
 
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from stainloom.case.case import Case
 from stainloom.case.resample import resample_labels
+from stainloom.errors import StainloomError
 from stainloom.geometry import size_at, whole
 from stainloom.io.casefile import StudyFolder
 from stainloom.io.files import write_whole
@@ -42,19 +43,22 @@ def report(
     study: Path, *, cases: Sequence[str] = (), run_id: str | None = None, progress: Progress = silent
 ) -> Outcome:
     """Write the report of a run, the latest of all stains unless one is named, beside it: figures, pictures, single stains."""
-    path, figures = _gather(StudyFolder.open(study), cases, run_id, progress)
+    path, figures, problems = _gather(StudyFolder.open(study), cases, run_id, progress)
     lines = [f"{name}: {score['accuracy']:.1%} right" for name, score in figures.get("scores", {}).items()]
-    return Outcome((path,), figures, "\n".join([*lines, f"Report: {study / path}"]))
+    return Outcome((path,), figures, "\n".join([*lines, f"Report: {study / path}"]), problems=problems)
 
 
 def _gather(
     folder: StudyFolder, names: Sequence[str], run_id: str | None, progress: Progress
-) -> tuple[str, dict[str, Any]]:
-    """Write the report of a run beside it; where it lies, and its figures."""
+) -> tuple[str, dict[str, Any], tuple[StainloomError, ...]]:
+    """Write the report of a run beside it; where it lies, its figures, and why cases are not in it."""
     run, alone = _runs(folder, run_id)
     figures, scores_section = _scores(folder, run, alone, part(progress, 0, 0.5))
-    sections = [scores_section, _training(run), _alignment(folder)]
-    sections += _cases_shown(folder, run, names, part(progress, 0.5, 1))
+    readable, unread = folder.readable_cases()
+    problems = list(unread)
+    shown = _cases_shown(folder, run, chosen_cases(folder, names)[0], problems, part(progress, 0.5, 1))
+    left_out = [f"Left out: {problem.what}." for problem in problems]
+    sections = [scores_section, _training(run), _alignment(folder, readable, left_out), *shown]
     banners = [RESEARCH_ONLY]
     banners += [SIMULATED] if run.simulated else []
     banners += [_ONE_PATIENT] if run.one_patient else []
@@ -62,7 +66,7 @@ def _gather(
     file = folder.run_path(run.id) / "report.html"
     write_whole(file, render_page(page).encode())
     progress(1, 1, "report written")
-    return str(file.relative_to(folder.path)), figures
+    return str(file.relative_to(folder.path)), figures, tuple(problems)
 
 
 def _runs(folder: StudyFolder, run_id: str | None) -> tuple[Any, list[Any]]:
@@ -162,9 +166,9 @@ def _training(run: Any) -> Section:
     )
 
 
-def _alignment(folder: StudyFolder) -> Section:
+def _alignment(folder: StudyFolder, cases: Sequence[Case], left_out: Sequence[str]) -> Section:
     rows = []
-    for case in folder.readable_cases()[0]:
+    for case in cases:
         for stain in folder.study.moving:
             verdict, message = verdict_of(folder, case, stain)
             quality = folder.current_quality(case.name, stain) if stain in case.slides else None
@@ -173,19 +177,25 @@ def _alignment(folder: StudyFolder) -> Section:
             rows.append((case.name, stain, verdict, error, "" if verdict == "good" else message))
     good = sum(row[2] == "good" for row in rows)
     table = Table(("case", "stain", "verdict", "landmark error", "what it means"), tuple(rows))
-    return Section("Alignment", (f"{good} of {len(rows)} stains are aligned well.",), (table,))
+    return Section("Alignment", (f"{good} of {len(rows)} stains are aligned well.", *left_out), (table,))
 
 
-def _cases_shown(folder: StudyFolder, run: Any, names: Sequence[str], progress: Progress) -> list[Section]:
+def _cases_shown(
+    folder: StudyFolder, run: Any, cases: Sequence[Case], problems: list[StainloomError], progress: Progress
+) -> list[Section]:
+    """The first cases that were predicted; those that cannot be drawn join the problems."""
     from stainloom.io.maps import list_maps
 
-    with_maps = [
-        case for case in chosen_cases(folder, names)[0] if run.id in list_maps(folder.case_path(case.name) / "maps")
-    ]
-    sections = []
-    for number, case in enumerate(with_maps[:_CASES_SHOWN]):
-        sections.append(_case_shown(folder, run, case))
-        progress(number + 1, len(with_maps[:_CASES_SHOWN]), "drawing pictures")
+    with_maps = [case for case in cases if run.id in list_maps(folder.case_path(case.name) / "maps")]
+    sections: list[Section] = []
+    for case in with_maps:
+        if len(sections) == _CASES_SHOWN:
+            break
+        try:
+            sections.append(_case_shown(folder, run, case))
+        except StainloomError as error:
+            problems.append(error)
+        progress(len(sections), min(len(with_maps), _CASES_SHOWN), "drawing pictures")
     return sections
 
 
