@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 
 import pytest
@@ -50,15 +49,13 @@ def test_words_that_no_job_takes_come_back_in_the_details(qtbot, tmp_path):
     assert result.problems[0]["what"] == "the job did not begin"
 
 
-def test_cancel_ends_a_job_within_a_second_and_leaves_nothing(qtbot, tmp_path):
+def test_cancel_ends_a_job_before_it_is_killed_and_leaves_nothing(qtbot, tmp_path):
     job = under_way(tmp_path / "study", qtbot)
     assert job.share > 0
-    began = time.monotonic()
     with qtbot.waitSignal(job.ended, timeout=5000) as ended:
         job.cancel()
     assert ended.args[0].ending == "cancelled"
-    # No timed assertion of the budget (1 s) here: a loaded machine would fail it; killed is killed after 3 s.
-    assert time.monotonic() - began < 4
+    assert job._child.returncode == 3  # it ended by itself
     assert list(tmp_path.iterdir()) == []
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 
 import numpy as np
 import pytest
@@ -110,13 +109,11 @@ def test_a_move_waits_for_no_tile_and_becomes_sharp(session, qtbot, gate):
     layer = session.layers.stains["HE"]
     camera = session.viewer.scene.camera
     qtbot.waitUntil(lambda: layer.data_level >= 1, timeout=10_000)
-    start = time.perf_counter()
     camera.center, camera.zoom = (0.0, 700.0, 900.0), 2.5
     QApplication.processEvents()
     session.viewer.window._qt_viewer.canvas.native.repaint()
-    assert time.perf_counter() - start < 5  # a tile that is waited for takes 20 s
     assert layer.data_level == 0
-    assert not session.settled
+    assert not session.settled  # a tile that is waited for is there, or the gate gave up after 20 s
     coarse = shown(layer).copy()
     gate.set()
     qtbot.waitUntil(lambda: session.settled, timeout=20_000)
