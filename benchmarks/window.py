@@ -407,6 +407,12 @@ def check_rig() -> None:
     back = memory_mb()["uss"] - before
     if abs(growth - PLANTED_MB) > 3 or back > 3:
         raise SystemExit(f"the rig does not see a planted leak of {PLANTED_MB} MB: {growth:.1f} MB, then {back:.1f}")
+    leak = [2.0 * n for n in range(LEAK_ROUNDS)]
+    step = [300.0 * (n > LEAK_ROUNDS // 2) for n in range(LEAK_ROUNDS)]
+    if abs(growth_mb(leak) - 20) > 0.1 or abs(largest_step_mb(step) - 300) > 0.1:
+        raise SystemExit(
+            f"planted growth is misread: {growth_mb(leak):.1f} MB of 20, {largest_step_mb(step):.1f} MB of 300"
+        )
     print(
         f"planted wait of 150 ms seen as {1000 * seen['longest']:.0f} ms, leak of 20 MB as {growth:.1f} MB", flush=True
     )
@@ -477,13 +483,24 @@ def opening_table(found: dict[str, list[dict[str, Any]]]) -> list[str]:
     return lines
 
 
+def growth_mb(counted: list[float]) -> float:
+    """Growth over ten cases: ten times the median slope between the rounds (Theil and Sen), which dips and steps leave alone."""
+    return 10 * float(theilslopes(counted).slope)
+
+
+def largest_step_mb(counted: list[float]) -> float:
+    """By how much one round alone was above the growth of all: what the slope does not see."""
+    return float(np.max(np.diff(counted)) - growth_mb(counted) / 10)
+
+
 def leak_lines(used: dict[str, list[float]]) -> list[str]:
-    """Growth over ten cases: ten times the median slope between the counted rounds (Theil and Sen), which a dip leaves alone."""
-    growth = {name: 10 * float(theilslopes(mb[WARM_ROUNDS:]).slope) for name, mb in used.items()}
+    """Growth of each arm, beyond napari's, and its largest step; then memory round by round, the warm ones first."""
+    growth = {name: growth_mb(mb[WARM_ROUNDS:]) for name, mb in used.items()}
     lines = ["Growth over 10 cases, MB (plain napari: as many layers of the same kinds, added and removed)"]
     for name, mb in used.items():
-        beyond = growth[name] - growth[LEAK_ARMS[-1]]
-        lines.append(f"{name}: {growth[name]:.1f}, {beyond:+.1f} beyond napari; " + " ".join(f"{n:.0f}" for n in mb))
+        beyond, step = growth[name] - growth[LEAK_ARMS[-1]], largest_step_mb(mb[WARM_ROUNDS:])
+        said = f"{name}: {growth[name]:.1f}, {beyond:+.1f} beyond napari, largest step {step:.0f}; "
+        lines.append(said + " ".join(f"{n:.0f}" for n in mb))
     return lines
 
 

@@ -29,15 +29,17 @@ def size_of(bytes_: float) -> str:
     return f"{bytes_ / 1e6:.0f} MB" if bytes_ >= 1e6 else f"{max(1, round(bytes_ / 1e3))} kB"
 
 
-def moment(iso: str, form: str = "%Y-%m-%d %H:%M UTC", zone: tzinfo | None = UTC) -> str:
-    """A moment for the reader, from ISO 8601: *2026-11-23 10:00 UTC*; without a zone, as clocks here show it.
+def moment(when: str | datetime, form: str = "%Y-%m-%d %H:%M UTC", zone: tzinfo | None = UTC) -> str:
+    """A moment for the reader, also from ISO 8601: *2026-11-23 10:00 UTC*; without a zone, as clocks here show it.
 
     A day that comes first is written without its zero. What is no moment stays as it is.
     """
     try:
-        return datetime.fromisoformat(iso).astimezone(zone).strftime(form).removeprefix("0")
-    except (ValueError, OverflowError):
-        return iso
+        read = datetime.fromisoformat(when) if isinstance(when, str) else when
+        said = read.astimezone(zone).strftime(form)
+    except (ValueError, OverflowError, OSError):
+        return str(when)
+    return said.removeprefix("0") if form.startswith("%d") else said
 
 
 def lasting(seconds: float) -> str:

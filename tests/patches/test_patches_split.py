@@ -84,7 +84,7 @@ def test_classes_that_the_same_sets_lack_are_said_together() -> None:
         name: "validation" if name == "P003" else "test" if name in ("P005", "P006") else "train" for name in counts
     }
     said = (
-        "classes MF and SMNL are painted in at most 2 patients each: validation and test are without them, so nobody will "
+        "classes MF (1 patient) and SMNL (2 patients) are painted in few: validation and test are without them, so nobody will "
         "know how well they are told apart; paint them in cases of at least three patients"
     )
     assert split_figures(counts, sets, called={7: "MF", 8: "SMNL"}).warnings == (said,)

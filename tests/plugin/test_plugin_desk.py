@@ -318,9 +318,9 @@ def test_a_button_that_turns_gray_leaves_the_keys_to_the_slide(docks, qtbot):
     viewer = docks.workspace.viewer
     panel = QWidget()
     rows = QVBoxLayout(panel)
-    button, choice = QPushButton("Go"), QComboBox()
-    rows.addWidget(button)
-    rows.addWidget(choice)
+    button, choice, question = QPushButton("Go"), QComboBox(), QPushButton("Keep")
+    for part in (button, choice, question):
+        rows.addWidget(part)
     viewer.window.add_dock_widget(panel, name="panel")
     main_window(viewer).activateWindow()
     button.setFocus()
@@ -333,5 +333,12 @@ def test_a_button_that_turns_gray_leaves_the_keys_to_the_slide(docks, qtbot):
     qtbot.waitUntil(button.hasFocus)
     button.setEnabled(False)
     qtbot.waitUntil(canvas_widget(viewer).hasFocus)
+    button.setEnabled(True)
+    button.setFocus()
+    qtbot.waitUntil(button.hasFocus)
+    question.setFocus()
+    button.setEnabled(False)
+    qtbot.wait(50)
+    assert question.hasFocus()  # given on purpose
     viewer.window.remove_dock_widget(panel)
     panel.deleteLater()

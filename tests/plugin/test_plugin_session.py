@@ -79,6 +79,30 @@ def test_paint_is_an_outline_under_a_map_as_wide_at_any_zoom_and_filled_without(
     np.testing.assert_array_equal(photo_of_row(session, row, True), filled)
 
 
+def test_outlines_follow_what_the_user_does_to_the_layers(opened):
+    session = opened(small_case())
+    lesions = session.layers.lesions
+    row = 120.0
+    session.viewer.scene.camera.center = (0.0, row, 250.0)
+    session.show_overlay(CLASSES)
+    bare, outlined = (photo_of_row(session, row, shown) for shown in (False, True))
+    lesions.opacity = 0.2
+    np.testing.assert_array_equal(photo_of_row(session, row, True), outlined)  # faint paint has a full outline
+    lesions.opacity = 0
+    np.testing.assert_array_equal(photo_of_row(session, row, True), bare)
+    lesions.opacity = 0.5
+    session.viewer.layers.remove(lesions)
+    session.viewer.layers.append(lesions)
+    np.testing.assert_array_equal(photo_of_row(session, row, True), outlined)
+    session.layers.predicted.opacity = 0
+    assert (photo_of_row(session, row, True) != photo_of_row(session, row, False)).any(axis=1).sum() > 20
+    lesions.data[:] = 3
+    lesions.refresh()
+    session.layers.predicted.opacity = 0.6
+    session.looking.show_whole()
+    assert 4 <= (photo_of_row(session, row, True) != photo_of_row(session, row, False)).any(axis=1).sum() <= 8
+
+
 def photo_of_row(session, row_um: float, paint: bool) -> np.ndarray:
     """The pixels of the canvas along a row of the reference, with paint or without."""
     session.layers.lesions.visible = paint

@@ -141,9 +141,11 @@ def test_a_training_draws_pauses_goes_on_is_cancelled_and_taken_up_again(docks, 
     kept = len(panel.seen.interrupted[0].history)
     assert kept >= 2
 
-    dock.form.put({"stop_after_minutes": 50})
+    dock.form.put({"stop_after_minutes": 50, "most_epochs": 8000})
     panel.go_on.click()
-    assert controls.job.words[-2:] == ("--stop-after-minutes", "50.0")  # a limit is as the form says now
+    words = controls.job.words  # a limit is as the form says now, also one that is lifted
+    assert words[words.index("--stop-after-minutes") + 1] == "50.0"
+    assert words[words.index("--most-epochs") + 1] == "8000"
     qtbot.waitUntil(lambda: len(panel._live) > kept, timeout=120_000)
     assert panel._live[0]["epoch"] == 1  # the curve is whole from its first epoch
     qtbot.waitUntil(controls.finish.isEnabled, timeout=20_000)

@@ -147,6 +147,12 @@ class Paint:
             return self._store.facts(self._store.undoable) if self._store is not None and self.undoable else None
 
     @property
+    def next_redo(self) -> StrokeFacts | None:
+        """The stroke that `redo` would make again; None where there is none."""
+        with self._lock:
+            return self._store.facts(self._store.redoable) if self._store is not None and self.redoable else None
+
+    @property
     def redoable(self) -> bool:
         """Whether there is a stroke to make again."""
         return self._store is not None and self._store.redoable > 0

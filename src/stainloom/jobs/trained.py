@@ -138,11 +138,12 @@ class Trained:
     interrupted: tuple[Interrupted, ...] = ()
 
 
-def limits_of_training() -> frozenset[str]:
-    """Names of the settings that may differ when a training is gone on with: when it stops, and what it may use."""
+def limits_of_training(settings: TrainSettings) -> frozenset[str]:
+    """Names of the settings that may differ when this training is gone on with: when it stops, and what it may use."""
     from stainloom.model.settings import MAY_CHANGE
 
-    return frozenset(MAY_CHANGE)
+    # A cool-down has its way from the end.
+    return frozenset(MAY_CHANGE - {"most_passes"} if settings.cool_down else MAY_CHANGE)
 
 
 def trained(study: Path) -> Trained:

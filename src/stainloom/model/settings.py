@@ -72,7 +72,8 @@ class TrainSettings:
     stop_after_minutes
         Stop after this many minutes; 0: no such limit. A time limit makes the result depend on the machine's speed.
     patience_epochs
-        Stop when the validation loss has not fallen for this many epochs, once it is below that of the class mix alone.
+        Stop when the validation loss has not fallen for this many epochs, and for as many as see every sample once, after it
+        came below that of the class mix alone. An epoch is `epoch_samples` long.
     learn_epochs
         End as *did not learn* when the validation loss has not come below that of the class mix alone by this epoch.
     validation_samples

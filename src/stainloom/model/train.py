@@ -231,6 +231,11 @@ class Training:
         return min(self.settings.epoch_samples or len(self.train), len(self.train))
 
     @property
+    def patience(self) -> int:
+        """Epochs without a better validation loss after which it ends: no fewer than see every sample once."""
+        return max(self.settings.patience_epochs, math.ceil(len(self.train) / self.epoch_length))
+
+    @property
     def epoch_over(self) -> bool:
         return self.epoch_seen >= self.epoch_length or self.finishing or self._budget_spent()
 
@@ -352,7 +357,7 @@ class Training:
         """Why it is over, or None."""
         if self.finishing:
             return "asked to finish"
-        if self.learned and self.stale >= self.settings.patience_epochs:
+        if self.learned and self.stale >= self.patience:
             return "plateau of the validation loss"
         if not self.learned and self.epoch >= self.settings.learn_epochs:
             return f"not below the loss of the class mix after {self.epoch} epochs"
@@ -379,7 +384,7 @@ class Training:
         said = f"{now}: {last['validation_accuracy']:.0%} of the validation windows right"
         if not self.learned:
             return f"{said}, no better than guessing yet"
-        left = self.settings.patience_epochs - self.stale
+        left = self.patience - self.stale
         epoch_s = self.elapsed() / max(1e-9, self.epoch + self.epoch_seen / self.epoch_length)
         return f"{said}; ends after {many(left, 'more epoch')} without a better one, about {lasting(left * epoch_s)}"
 

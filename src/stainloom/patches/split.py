@@ -162,14 +162,12 @@ def split_figures(
     aims = np.array(shares) / sum(shares)
     miss = 100 * np.abs(sums / sums.sum(axis=0, keepdims=True) - aims[:, None])
     patients = (table > 0).sum(axis=0)
-    thin: dict[tuple[str, ...], list[int]] = {}
+    thin: dict[tuple[str, ...], dict[str, int]] = {}
     for k in np.flatnonzero((sums == 0).any(axis=0)).tolist():
-        thin.setdefault(tuple(each for each, n in zip(SETS, sums[:, k], strict=True) if n == 0), []).append(k)
-    known = called or {}
-    warnings = [
-        _told([known.get(classes[k], str(classes[k])) for k in columns], int(patients[columns].max()), lacking)
-        for lacking, columns in thin.items()
-    ]
+        lacking = tuple(each for each, n in zip(SETS, sums[:, k], strict=True) if n == 0)
+        name = (called or {}).get(classes[k], str(classes[k]))
+        thin.setdefault(lacking, {})[name] = int(patients[k])
+    warnings = [_told(patients_of, lacking) for lacking, patients_of in thin.items()]
     return SplitFigures(
         float(miss.max()),
         {each: int(n) for each, n in zip(SETS, member.sum(axis=1), strict=True)},
@@ -178,21 +176,24 @@ def split_figures(
     )
 
 
-def _told(classes: list[str], patients: int, lacking: tuple[str, ...]) -> str:
-    """What it means that some sets lack these classes, each painted in so many patients at most."""
-    one = len(classes) == 1
-    it, is_ = ("it", "is") if one else ("them", "are")
-    where = f"{many(patients, 'patient')} only" if one else f"at most {many(patients, 'patient')} each"
+def _told(patients: Mapping[str, int], lacking: tuple[str, ...]) -> str:
+    """What it means that these sets lack some classes, each painted in so many patients."""
+    it, they_are = ("it", "it is") if len(patients) == 1 else ("them", "they are")
     if "train" in lacking:
-        means = f"{'it' if one else 'they'} {is_} not among the training patients, and the network will not know {it}"
+        means = f"{they_are} not among the training patients, and the network will not know {it}"
     else:
         means = f"{listed(lacking)} {'is' if len(lacking) == 1 else 'are'} without {it}"
         if "test" in lacking:
-            means += f", so nobody will know how well {'it is' if one else 'they are'} told apart"
-    return (
-        f"class{'' if one else 'es'} {listed(classes)} {is_} painted in {where}: {means}; "
-        f"paint {it} in cases of at least three patients"
+            means += f", so nobody will know how well {they_are} told apart"
+    few = [f"{name} ({many(count, 'patient')})" for name, count in patients.items()]
+    ((name, count), *more) = patients.items()
+    who = (
+        f"classes {listed(few)} are painted in few"
+        if more
+        else f"class {name} is painted in {many(count, 'patient')} only"
     )
+    enough = "at least three" if max(patients.values()) < 3 else "more"
+    return f"{who}: {means}; paint {it} in cases of {enough} patients"
 
 
 def split_halves(windows: Sequence[Window], *, gap_um: float = 100.0) -> tuple[str, ...]:

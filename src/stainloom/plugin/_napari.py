@@ -29,8 +29,11 @@ vec4 outlined_lookup(vec2 at) {
     if (at.x < 0.0 || at.x > 1.0 || at.y < 0.0 || at.y > 1.0) {
         discard;
     }
+    vec2 low = min(min(at + right, at - right), min(at + down, at - down));
+    vec2 high = max(max(at + right, at - right), max(at + down, at - down));
+    bool at_border = low.x < 0.0 || low.y < 0.0 || high.x > 1.0 || high.y > 1.0;
     vec4 here = texture2D($texture, at);
-    bool inside = here.r == texture2D($texture, at + right).r && here.r == texture2D($texture, at - right).r
+    bool inside = !at_border && here.r == texture2D($texture, at + right).r && here.r == texture2D($texture, at - right).r
         && here.r == texture2D($texture, at + down).r && here.r == texture2D($texture, at - down).r;
     return $outline_px > 0.0 && inside ? vec4(0.0) : here;
 }
@@ -200,15 +203,16 @@ def outline_labels(viewer: napari.Viewer, layer: Labels, on: bool) -> None:
         return
     node = visual.node
     lookup = node._interpolation_fun["nearest"]
+    wide_px = _OUTLINE_SCREEN_PX * screen_ratio(viewer)() if on else 0.0
     if lookup.name != _OUTLINED_NAME:
         if not on:
             return
         lookup = Function(_OUTLINED)
         node._interpolation_fun["nearest"] = lookup
         node._need_interpolation_update = True
-    elif (lookup[_OUTLINE_PX].value > 0) == on:
+    elif lookup[_OUTLINE_PX].value == wide_px and node.opacity == (1.0 if on else layer.opacity):
         return
-    lookup[_OUTLINE_PX] = _OUTLINE_SCREEN_PX if on else 0.0
+    lookup[_OUTLINE_PX] = wide_px
     node.opacity = 1.0 if on else layer.opacity
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections import deque
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor, wait
@@ -33,6 +34,7 @@ _RETRY_MS = 3000
 _IDLE_MS = 1500
 _BACKUP_MS = 60_000
 _CLOSE_S = 20.0
+_READ_S = 0.6
 _NOTHING = Box(0, 0, 0, 0)
 _TOOLS = {"paint": "brush", "erase": "eraser", "fill": "fill", "polygon": "polygon"}
 
@@ -47,11 +49,14 @@ class _Stroke:
     class_id: int
 
 
-@dataclass(frozen=True)
-class _Older:
-    """An undo that waits for being asked for once more."""
+@dataclass(frozen=True, eq=False)
+class _Turned:
+    """What became of an undo or a redo: the pixels that changed, in words, or the older stroke that it asks about."""
 
-    stroke: StrokeFacts
+    changed: tuple[Box, np.ndarray] | None = None
+    said: str = ""
+    asks: StrokeFacts | None = None
+    error: StainloomError | None = None
 
 
 class Painter(QObject):
@@ -82,9 +87,9 @@ class Painter(QObject):
     refused = Signal(object)
     """A `StainloomError`: something could not be kept or done."""
     asked = Signal(str)
-    """What another undo would take back that was painted before the case was opened; empty where that was answered."""
-    undone = Signal(str)
-    """What was taken back, for the status line."""
+    """Whether a stroke from before the case was opened is to be taken back; empty where that is no question any more."""
+    turned = Signal(str)
+    """What was taken back, or made again."""
     _kept = Signal(object)
     _failed = Signal(object)
     _turned = Signal(object)
@@ -116,7 +121,7 @@ class Painter(QObject):
         self._retry = self._timer(_RETRY_MS, self._try_again)
         self._idle = self._timer(_IDLE_MS, self._rest)
         self._opened_at = paint.stroke
-        self._asked_of_older = False
+        self._granted, self._asked_at = 0, 0.0
         self._backup = self._timer(_BACKUP_MS, lambda: self._in_order(self.paint.backup))
         self._kept.connect(self._take_kept)
         self._failed.connect(self._take_failure)
@@ -298,7 +303,7 @@ class Painter(QObject):
         self._writing = False
         self.trouble = None
         if not changed.empty:
-            self._asked_of_older = False
+            self._end_question()
             self._saved = datetime.now()
             self._changed(changed)
         self._write()
@@ -341,7 +346,7 @@ class Painter(QObject):
     # Undo
 
     def undo(self) -> None:
-        """Take back the last stroke; one from before the case was opened only when it is asked for a second time."""
+        """Take back the last stroke; one from before the case was opened only when asked twice."""
         self._turn("undo")
 
     def redo(self) -> None:
@@ -353,6 +358,8 @@ class Painter(QObject):
         if self.read_only or self.trouble is not None:
             self.refused.emit(self.trouble or LabelError("nothing can be undone on this case", found=self.read_only))
             return
+        if turn == "undo" and self._granted and time.monotonic() - self._asked_at < _READ_S:
+            return  # pressed before the question could be read
         self._turns.append(turn)
         self._next_turn()
 
@@ -364,39 +371,48 @@ class Painter(QObject):
 
     def _make_turn(self, turn: Turn) -> None:
         """In the writer's thread."""
+        undo = turn == "undo"
         try:
-            undone = self.paint.next_undo if turn == "undo" else None
-            if undone is not None and undone.number <= self._opened_at and not self._asked_of_older:
-                self._turned.emit(_Older(undone))
-                return
-            self._turned.emit(self.paint.undo() if turn == "undo" else self.paint.redo())
-            if undone is not None:
-                self.undone.emit(f"Taken back: {_called(undone)}. Ctrl+Shift+Z makes it again")
+            stroke = self.paint.next_undo if undo else self.paint.next_redo
+            if stroke is None:
+                self._turned.emit(_Turned())
+            elif undo and stroke.number <= self._opened_at and stroke.number != self._granted:
+                self._turned.emit(_Turned(asks=stroke))
+            else:
+                changed = self.paint.undo() if undo else self.paint.redo()
+                said = "Taken back: {}. Ctrl+Shift+Z makes it again" if undo else "Made again: {}"
+                self._turned.emit(_Turned(changed, said.format(_called(stroke))))
         except Exception as error:
             _log.info("no %s: %s", turn, error)
             told = error if isinstance(error, StainloomError) else LabelError(f"no {turn}", found=str(error))
-            self._turned.emit(told)
+            self._turned.emit(_Turned(error=told))
 
-    def _take_turn(self, turned: Any) -> None:
+    def _take_turn(self, turned: _Turned) -> None:
         if self._closed:
             return
         self._turning = False
-        if isinstance(turned, StainloomError):
-            self.refused.emit(turned)
-        elif isinstance(turned, _Older):
-            self._asked_of_older = True
+        self._end_question()
+        if turned.error is not None:
+            self.refused.emit(turned.error)
+        elif turned.asks is not None:
+            self._granted, self._asked_at = turned.asks.number, time.monotonic()
             self._turns.clear()
             self.asked.emit(
-                f"Ctrl+Z once more takes back an older stroke, from before this case was opened: {_called(turned.stroke)}."
+                f"Undo once more takes back an older stroke, from before this case was opened: {_called(turned.asks)}."
             )
-        elif turned is not None:
-            self.asked.emit("")
-            box, pixels = turned
+        elif turned.changed is not None:
+            box, pixels = turned.changed
             self._put(box, pixels)
             self._saved = datetime.now()
             self._changed(box)
+            self.turned.emit(turned.said)
         self._next_turn()
         self._tell()
+
+    def _end_question(self) -> None:
+        if self._granted:
+            self._granted = 0
+            self.asked.emit("")
 
     def _put(self, box: Box, pixels: np.ndarray) -> None:
         raster = self.paint.raster
@@ -414,6 +430,8 @@ class Painter(QObject):
 
     def realign(self, carrying: Carrying | None) -> None:
         """Carry all paint by other alignments, in a moment; nowhere without any."""
+        if self._carrying is not None:
+            self._carrying.abandon()
         self._carrying = carrying
         if carrying is not None and self.lesions:
             # Not while the case appears: the carrier would take turns with what draws it.
@@ -434,8 +452,9 @@ class Painter(QObject):
 
     def _fill(self, carrying: Carrying, stain: str) -> None:
         """In the carrier's thread."""
-        carrying.fill(stain)
-        self._carried_box.emit(stain)
+        if not carrying.filled(stain):
+            carrying.fill(stain)
+            self._carried_box.emit(stain)
 
     def _carry(self, box: Box) -> None:
         carrying = self._carrying

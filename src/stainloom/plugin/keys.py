@@ -11,6 +11,7 @@ from qtpy.QtCore import QEvent, QObject, Qt, QTimer
 from qtpy.QtGui import QKeyEvent
 from qtpy.QtWidgets import (
     QAbstractButton,
+    QAbstractItemView,
     QAbstractSpinBox,
     QApplication,
     QComboBox,
@@ -84,7 +85,7 @@ ELSEWHERE: tuple[Key, ...] = (
     Key("L", "Pick the class under the mouse", _PAINT),
     Key("Z", "Move the slide", _PAINT),
     Key("[ and ]", "Smaller and larger brush", _PAINT),
-    Key("Ctrl+Z, Ctrl+Shift+Z", "Take a stroke back, also of an earlier day; make it again", _PAINT),
+    Key("Ctrl+Z, Ctrl+Shift+Z", "Take a stroke back (an older one is asked about); make it again", _PAINT),
     Key("O", "The map over the slides, off and on again", _MAPS),
     Key("Shift-O", "The next map: class, probabilities, weights", _MAPS),
 )
@@ -206,7 +207,9 @@ class KeysEverywhere(QObject):
 
     def _leave_gray(self, button: QAbstractButton) -> None:
         """Qt gives the focus of a button that turns gray to its neighbour: a list whose choice the next letter would change."""
-        if isalive(self) and isalive(button) and not button.isEnabled() and hasattr(self, "_canvas"):
+        if not (isalive(self) and isalive(button) and hasattr(self, "_canvas")) or button.isEnabled():
+            return
+        if isinstance(QApplication.focusWidget(), (*_TYPED_IN, QComboBox, QAbstractItemView)):
             self._canvas.setFocus()
 
     def _forget(self) -> None:

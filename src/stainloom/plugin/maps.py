@@ -88,9 +88,12 @@ class MapOverlay:
 
     def set_opacity(self, opacity: float) -> None:
         """How strongly the map covers the slides, 0 to 1."""
-        self.opacity = opacity
+        self.opacity, before = opacity, self.shown
         for layer in self._own():
-            layer.opacity = opacity
+            with layer.events.opacity.blocker(self._tell):
+                layer.opacity = opacity
+        if self.shown != before:
+            self.changed.emit()
 
     def _own(self) -> list[Layer]:
         return [layer for layer in (self._layers.predicted, self._layers.shares) if layer is not None]
@@ -140,6 +143,7 @@ class MapOverlay:
         active = self._viewer.layers.selection.active
         layer.opacity, layer.visible = self.opacity, False
         layer.events.visible.connect(self._tell)
+        layer.events.opacity.connect(self._tell)
         layers, painted = self._viewer.layers, self._layers.lesions
         # Below the outlines of what is painted.
         layers.insert(layers.index(painted) if painted in layers else len(layers), layer)

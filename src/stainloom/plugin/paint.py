@@ -103,7 +103,7 @@ class PaintDock(Dock):
         self.brush.setAccessibleName("Brush, um")
         self.brush.valueChanged.connect(self._size_brush)
         self.undo, self.redo = QPushButton("Undo"), QPushButton("Redo")
-        self.undo.setToolTip("Ctrl+Z: also strokes of an earlier day, after asking")
+        self.undo.setToolTip("Ctrl+Z. A stroke from before the case was opened is asked about")
         self.redo.setToolTip("Ctrl+Shift+Z")
         self.undo.clicked.connect(lambda: self._act(Painter.undo))
         self.redo.clicked.connect(lambda: self._act(Painter.redo))

@@ -20,7 +20,7 @@ from stainloom.plugin.form import options
 from stainloom.plugin.glance import Glance
 from stainloom.plugin.job import Job, Result
 from stainloom.plugin.workspace import Workspace
-from stainloom.wording import many, named, size_of
+from stainloom.wording import many, moment, named, size_of
 
 SETS = {"train": "training", "validation": "validation", "test": "test"}
 _DEBOUNCE_MS = 700
@@ -202,7 +202,10 @@ class PatchesPanel(Panel):
         self.sets.clear()
         for one in found:
             sign = "\N{MULTIPLICATION SIGN} " if one.problem else "! " if one.outdated else ""
-            self.sets.addItem(f"{sign}{one.made:%d %b %Y %H:%M}   {many(one.windows, 'window')}   {one.id[:8]}", one.id)
+            self.sets.addItem(
+                f"{sign}{moment(one.made, '%d %b %Y %H:%M', None)}   {many(one.windows, 'window')}   {one.id[:8]}",
+                one.id,
+            )
         self.sets.setCurrentIndex(max(0, self.sets.findData(newest)) if found else -1)
         self.sets.blockSignals(False)
         self._show_set()

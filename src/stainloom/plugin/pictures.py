@@ -14,14 +14,13 @@ from stainloom.case.resample import resample_labels
 from stainloom.case.view import StainView
 from stainloom.geometry import size_at, size_um, whole
 from stainloom.plugin import layers as case_layers
-from stainloom.plugin._napari import main_window, photograph, settle
+from stainloom.plugin._napari import main_window, outline_labels, photograph, settle
 from stainloom.plugin.layers import checkerboard_cell_um, lesion_extent_um, place
 from stainloom.plugin.overlay import CLASSES, Overlay, class_colormap
 from stainloom.plugin.pyramid import ReferenceGrid, checkerboard_turn, stain_levels
 from stainloom.plugin.session import Session
 
 WINDOW_PX = (1760, 1000)
-_OUTLINE_PX = 3
 _TEXT_COLOR = "#101010"
 
 
@@ -138,8 +137,7 @@ def _labels(session: Session) -> Iterator[Picture]:
     own = size_um(other.aligned.pyramid.levels[0], other.aligned.pyramid.um_per_px[0])
     # Empty space below, so that the legend stands under the slides and not on them.
     session.look_at((-0.05 * height, 0.0, 1.5 * max(height, own[0]), shift + own[1]))
-    screen_um = 1 / session.viewer.scene.camera.zoom
-    beside[1].contour = max(1, round(_OUTLINE_PX * screen_um / max(session.view.label_um_per_px)))
+    outline_labels(session.viewer, beside[1], True)
     caption = (
         f"Left, lesions painted on {session.view.reference.name}; right, the same lesions carried through the alignment "
         f"onto {other.name} as it lies on its own glass, turned and bent: nobody painted a second time."

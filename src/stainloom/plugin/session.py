@@ -114,12 +114,14 @@ class Session:
             # napari gives this key to the picture that is chosen, for slides in space.
             layer.bind_key(OVERLAY_KEY, lambda _: self.switch_overlay(), overwrite=True)
         viewer.layers.events.removed.connect(self._tell)
+        viewer.layers.events.inserted.connect(self._take_back, position="last")
         keys = [*stain_keys([stain.name for stain in view.stains]), *VIEW_KEYS]
         self._unbind_keys = bind(viewer, self.looking, keys)
         viewer.bind_key(OVERLAY_KEY, lambda _: self.switch_overlay(), overwrite=True)
         viewer.bind_key(NEXT_OVERLAY_KEY, lambda _: self.next_overlay(), overwrite=True)
         if layers.lesions is not None:
             # napari gives Escape to the layer that is painted on, and would keep it there.
+            layers.lesions.events.opacity.connect(self._tell, position="last")
             layers.lesions.bind_key("Escape", lambda layer: stop_drawing(layer) or self.looking.leave(), overwrite=True)
         self.overlay.changed.connect(self._tell)
         if view.maps is not None:
@@ -268,6 +270,9 @@ class Session:
         self._later.close()
         self._sharpener.close()
         self.viewer.layers.events.removed.disconnect(self._tell)
+        self.viewer.layers.events.inserted.disconnect(self._take_back)
+        if self.layers.lesions is not None:
+            self.layers.lesions.events.opacity.disconnect(self._tell)
         self.overlay.changed.disconnect(self._tell)
         for key in (OVERLAY_KEY, NEXT_OVERLAY_KEY):
             self.viewer.bind_key(key, None, overwrite=True)
@@ -298,11 +303,16 @@ class Session:
         if not self.looking.changing:
             self._tell()
 
+    def _take_back(self, event: Any) -> None:
+        # A layer that comes a second time is drawn as napari draws it.
+        if event.value is self.layers.lesions:
+            self._tell()
+
     def _tell(self, *_: Any) -> None:
         shown = self.layers.shown(self.viewer)
         if self.layers.lesions is not None:
             # Filled, what is painted and what is predicted cannot be told apart.
-            outline_labels(self.viewer, self.layers.lesions, shown.map)
+            outline_labels(self.viewer, self.layers.lesions, shown.map and shown.lesions)
         said = legend(self.view, self.maps, shown, self._present, self.colours)
         self._panel.say(said if self._stains_in_legend else replace(said, stains=()))
         self._panel.stand_in(self._free_cell())

@@ -72,6 +72,7 @@ class StatusLine(QWidget):
         workspace.case_changed.connect(self._forget)
         workspace.saving_changed.connect(self.say_saved)
         workspace.refused.connect(self._say_refusal)
+        workspace.said.connect(self._say_line)
         self.read()
 
     def _timer(self, ms: int, act: Any) -> QTimer:
@@ -117,11 +118,16 @@ class StatusLine(QWidget):
             self._over = False
             self.read()
         elif isinstance(event.value, str) and event.value != "Ready":
-            self.found.say(event.value)
-            self._said.start()
+            self._say_line(event.value)
 
     def _say_refusal(self, error: StainloomError) -> None:
-        self.found.say(f"{error.what}: see Cases")
+        self._say_line(f"{error.what}: see Cases")
+
+    def _say_line(self, text: str) -> None:
+        if not text:
+            self._forget()
+            return
+        self.found.say(text)
         self._said.start()
 
     def _forget(self) -> None:

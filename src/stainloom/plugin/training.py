@@ -35,6 +35,7 @@ _LOOK_MS = 2000
 _TABLE_LEAST_PX, _TABLE_MOST_PX = 120, 260
 _TICK, _CROSS = "\N{CHECK MARK}", "\N{MULTIPLICATION SIGN}"
 _FEW_PATIENTS = 10
+_WHEN = "%d %b %Y %H:%M"
 
 
 class TrainPanel(Panel):
@@ -222,7 +223,7 @@ class TrainPanel(Panel):
         found, state = self.seen.interrupted[0], self.workspace.state
         assert state is not None
         assert self.form is not None
-        limits = {name: value for name, value in self.form.changes().items() if name in limits_of_training()}
+        limits = {name: self.form.rows[name].value() for name in sorted(limits_of_training(found.settings))}
         command = [
             "train",
             str(state.path),
@@ -253,7 +254,7 @@ class TrainPanel(Panel):
         else:
             run = run or next((one for one in self.seen.runs if one.history), None)
             history = list(run.history) if run is not None else []
-            title = f"{_called(run.stains)}, {run.made:%d %b %Y %H:%M}" if run is not None and run.made else ""
+            title = f"{_called(run.stains)}, {moment(run.made, _WHEN, None)}" if run is not None and run.made else ""
         there = bool(history) or self._job is not None
         if history:
             bests = [row["epoch"] for row in history if row.get("best")]
@@ -354,7 +355,7 @@ def _called(stains: Sequence[str]) -> str:
 def basis_said(latest: PatchSetState, stains: Sequence[str], runs: Sequence[RunState]) -> str:
     """When and for what the patches were cut, and how long one look at all of them took the last time with as many stains."""
     training = latest.sets.get("train", 0)
-    said = f"Patches of {latest.made:%d %b %Y %H:%M}, {training:,} of the windows for training."
+    said = f"Patches of {moment(latest.made, _WHEN, None)}, {training:,} of the windows for training."
     alike = next((run for run in runs if len(run.stains) == len(stains) and run.seconds > 0 and run.history), None)
     if alike is None or not alike.history[-1].get("passes"):
         return said
@@ -376,7 +377,7 @@ def interrupted_said(found: Interrupted) -> str:
     """A training that can go on, in words."""
     stains = _called(found.settings.stains) if found.settings.stains else "all stains"
     control = f" ({found.settings.control})" if found.settings.control != "none" else ""
-    return f"A training of {stains}{control} was interrupted after {many(len(found.history), 'epoch')}; its state of {found.kept:%d %b %Y %H:%M} is kept."
+    return f"A training of {stains}{control} was interrupted after {many(len(found.history), 'epoch')}; its state of {moment(found.kept, _WHEN, None)} is kept. It goes on with the limits of the form."
 
 
 def changed_settings(found: Interrupted) -> dict[str, Any]:
@@ -390,7 +391,7 @@ def changed_settings(found: Interrupted) -> dict[str, Any]:
 
 def run_cells(run: RunState) -> tuple[str, str, str]:
     """A row of the table: when and what, how good, whether it can be used."""
-    when = f"{run.made:%d %b %Y %H:%M}" if run.made is not None else run.id
+    when = moment(run.made, _WHEN, None) if run.made is not None else run.id
     name = f"{when}\n{_called(run.stains)}" if run.stains else when
     if run.problem:
         return name, "", f"{_CROSS} cannot\nbe used"

@@ -84,6 +84,8 @@ class Workspace(QObject):
     """Id of the run that predictions are to be made with: see `chosen_run`."""
     help_wanted = Signal()
     """Somebody asks for the keys."""
+    said = Signal(str)
+    """One sentence for the status line; an empty one takes back what was said."""
     saving_changed = Signal(str, bool)
     """What is so of the paint, for the status line: *saved 14:03* and True, or *NOT SAVED: the disk is full* and False."""
 
@@ -306,13 +308,9 @@ class Workspace(QObject):
         painter = Painter(paint, paint.folder.study.classes, self)
         painter.saving_changed.connect(self.saving_changed)
         painter.painted.connect(self._show_painted)
-        painter.undone.connect(self._say)
-        painter.asked.connect(self._say)
+        painter.turned.connect(self.said)
+        painter.asked.connect(self.said)
         return painter
-
-    def _say(self, text: str) -> None:
-        if text:
-            self.viewer.status = text
 
     def _leave(self, painter: Painter | None) -> None:
         if painter is None:
