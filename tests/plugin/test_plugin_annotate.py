@@ -246,14 +246,14 @@ def test_a_job_is_told_when_all_strokes_are_written_down(opened, qtbot):
 
 def test_paint_is_carried_to_the_other_stains_as_it_is_painted(opened, qtbot):
     painter = opened()
-    carried = painter.carried("Masson")[0]
+    carried = painter.carrier.raster("Masson")[0]
     qtbot.waitUntil(lambda: bool((carried > 0).any()), timeout=20_000)
     before = int((carried == 5).sum())
-    with qtbot.waitSignal(painter.carried_changed, timeout=20_000):
+    with qtbot.waitSignal(painter.carrier.carried, timeout=20_000):
         painter.choose(5)
         stroke(painter, [(200, 200), (200, 260)])
-    qtbot.waitUntil(lambda: int((painter.carried("Masson")[0] == 5).sum()) > before, timeout=20_000)
-    assert painter.carried("HE") is None
+    qtbot.waitUntil(lambda: int((painter.carrier.raster("Masson")[0] == 5).sum()) > before, timeout=20_000)
+    assert painter.carrier.raster("HE") is None
 
 
 def test_when_the_hand_rests_jobs_find_the_paint_carried(opened, qtbot):
@@ -268,7 +268,7 @@ def test_when_the_hand_rests_jobs_find_the_paint_carried(opened, qtbot):
         return ids is not None and ids[0] == painter.paint._store.labels_id
 
     qtbot.waitUntil(stored, timeout=30_000)
-    np.testing.assert_array_equal(folder.carried("S02", "VG").raster, painter.carried("VG")[0])
+    np.testing.assert_array_equal(folder.carried("S02", "VG").raster, painter.carrier.raster("VG")[0])
 
 
 def test_closing_in_the_middle_of_painting_loses_nothing(opened, qtbot):
@@ -313,8 +313,8 @@ def test_what_is_under_way_at_closing_is_not_called_carried(opened, tiny_case, q
     painter.choose(4)
     stroke(painter, [(100, 20), (100, 40)])
     settled(painter, qtbot)
-    painter.carried("Masson")
-    qtbot.waitUntil(lambda: painter._carrying.filled("Masson"), timeout=20_000)
+    painter.carrier.raster("Masson")
+    qtbot.waitUntil(lambda: painter.carrier._carrying.filled("Masson"), timeout=20_000)
     keep = painter.paint.keep
     monkeypatch.setattr(painter.paint, "keep", lambda *args, **more: (time.sleep(0.3), keep(*args, **more))[1])
     if last == "stroke":

@@ -18,9 +18,10 @@ from qtpy.QtCore import QObject, QTimer, Signal
 from stainloom.case.lesions import LesionClass
 from stainloom.case.regions import Lesion
 from stainloom.errors import LabelError, StainloomError
-from stainloom.geometry import Box, Scale
+from stainloom.geometry import Box
 from stainloom.jobs import Carrying, Paint
 from stainloom.plugin._napari import guard_paint, keep_no_history, redraw_labels
+from stainloom.plugin.carrier import Carrier
 from stainloom.plugin.overlay import class_colormap
 from stainloom.wording import moment
 
@@ -69,6 +70,11 @@ class Painter(QObject):
     classes
         The study's classes, in the order of their digits.
 
+    Attributes
+    ----------
+    carrier
+        Carries what is painted to the other stains.
+
     Notes
     -----
     What changed is told by the boxes that napari draws anew, and what is stored is the raster itself in that box: so
@@ -80,8 +86,6 @@ class Painter(QObject):
     """*saved 14:03* and True, or *NOT SAVED: ...* and False."""
     painted = Signal()
     """Something else is painted: areas, lesions, what can be undone."""
-    carried_changed = Signal(str)
-    """The paint in this stain's own frame is another."""
     classes_changed = Signal()
     """Another class is chosen, locked or hidden."""
     refused = Signal(object)
@@ -93,7 +97,6 @@ class Painter(QObject):
     _kept = Signal(object)
     _failed = Signal(object)
     _turned = Signal(object)
-    _carried_box = Signal(str)
     _written = Signal(object)
 
     def __init__(self, paint: Paint, classes: Iterable[LesionClass], parent: QObject | None = None) -> None:
@@ -107,7 +110,7 @@ class Painter(QObject):
         self._in_hand: tuple[int, str, float] = (0, "", 0.0)
         self.areas_px: dict[int, int] = {}
         self.lesions: tuple[Lesion, ...] = ()
-        self._carrying: Carrying | None = None
+        self.carrier = Carrier(paint.um_per_px, self)
         self._saved: datetime | None = None
         self._waiting: deque[_Stroke] = deque()
         self._turns: deque[Turn] = deque()
@@ -115,7 +118,6 @@ class Painter(QObject):
         self._dirty = self._stroke = _NOTHING
         self._prepared: list[Callable[[StainloomError | None], None]] = []
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="stainloom-paint")
-        self._carrier = ThreadPoolExecutor(1, thread_name_prefix="stainloom-carry")
         self._last: Future[None] | None = None
         self._part = self._timer(_PART_MS, self.flush)
         self._retry = self._timer(_RETRY_MS, self._try_again)
@@ -126,7 +128,6 @@ class Painter(QObject):
         self._kept.connect(self._take_kept)
         self._failed.connect(self._take_failure)
         self._turned.connect(self._take_turn)
-        self._carried_box.connect(self.carried_changed)
         self._written.connect(self._take_written)
         self._count()
 
@@ -325,7 +326,7 @@ class Painter(QObject):
 
     def _changed(self, box: Box) -> None:
         self._count()
-        self._carry(box)
+        self.carrier.carry(box)
         self._idle.start()
         if not self._backup.isActive():
             self._backup.start()
@@ -430,55 +431,10 @@ class Painter(QObject):
 
     def realign(self, carrying: Carrying | None) -> None:
         """Carry all paint by other alignments, in a moment; nowhere without any."""
-        if self._carrying is not None:
-            self._carrying.abandon()
-        self._carrying = carrying
+        self.carrier.take(carrying)
         if carrying is not None and self.lesions:
             # Not while the case appears: the carrier would take turns with what draws it.
             self._idle.start()
-
-    def carried(self, stain: str) -> tuple[np.ndarray, Scale] | None:
-        """The paint in a stain's own frame, (rows, cols) uint8, and its um per px; None where the stain is not aligned.
-
-        The array is the one that is kept current: read it, and draw it anew when `carried_changed` names the stain.
-        """
-        carrying = self._carrying
-        raster = None if carrying is None else carrying.raster(stain)
-        if carrying is None or raster is None:
-            return None
-        if not carrying.filled(stain):
-            self._behind(lambda: self._fill(carrying, stain))
-        return raster, self.paint.um_per_px
-
-    def _fill(self, carrying: Carrying, stain: str) -> None:
-        """In the carrier's thread."""
-        if not carrying.filled(stain):
-            carrying.fill(stain)
-            self._carried_box.emit(stain)
-
-    def _carry(self, box: Box) -> None:
-        carrying = self._carrying
-        if carrying is None or box.empty or self._closed:
-            return
-
-        def carry() -> None:
-            for stain in carrying.stains:
-                carrying.carry(box, stain)
-                self._carried_box.emit(stain)
-
-        self._behind(carry)
-
-    def _behind(self, act: Callable[[], None]) -> None:
-        """Do something in the carrier's thread."""
-
-        def run() -> None:
-            try:
-                act()
-            except Exception:
-                _log.exception("paint could not be carried")
-
-        if not self._closed:
-            self._carrier.submit(run)
 
     # What jobs read
 
@@ -521,26 +477,8 @@ class Painter(QObject):
 
     def _settle(self) -> None:
         labels_id, stroke = self.paint.snapshot(), self.paint.stroke
-        carrying = self._carrying
-        if carrying is not None and labels_id:
-            self._carrier.submit(self._save_carried, carrying, labels_id, stroke)
-
-    def _save_carried(self, carrying: Carrying, labels_id: str, stroke: int) -> None:
-        """In the carrier's thread, behind all boxes of these strokes."""
-        for stain in carrying.stains:
-            if carrying.stored(stain):
-                continue
-            self._fill(carrying, stain)
-            if not carrying.filled(stain):
-                return
-            # What was painted meanwhile may be in it already, and has another id: it is saved when the hand rests again.
-            if self.unsaved or self.paint.stroke != stroke:
-                return
-            try:
-                carrying.save(stain, labels_id)
-            except StainloomError as error:
-                # It is carried anew at the next start; what was painted is safe.
-                _log.warning("%s", error)
+        if labels_id:
+            self.carrier.save(labels_id, lambda: not self.unsaved and self.paint.stroke == stroke)
 
     def _in_order(self, act: Callable[[], Any]) -> None:
         """Do something in the writer's thread, behind the strokes that wait."""
@@ -564,8 +502,8 @@ class Painter(QObject):
         self.detach()
         under_way = bool(self._waiting or self._turns or self._turning)
         changed = under_way or self.paint.stroke != self._opened_at
-        if not changed and self._carrying is not None:
-            self._carrying.abandon()
+        if not changed:
+            self.carrier.abandon()
         self._closed = True
         for timer in (self._part, self._retry, self._idle, self._backup):
             timer.stop()
@@ -585,7 +523,7 @@ class Painter(QObject):
             except StainloomError as error:
                 _log.error("%s", error)
             finally:
-                self._carrier.shutdown(wait=True, cancel_futures=not changed)
+                self.carrier.close(finish=changed)
                 self.paint.close()
 
         self._last = self._writer.submit(end)

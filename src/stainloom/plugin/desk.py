@@ -15,8 +15,8 @@ from stainloom.plugin._napari import (
     show_status_bar,
     spare_layer_list,
 )
-from stainloom.plugin.annotate import Painter
 from stainloom.plugin.captions import Captions
+from stainloom.plugin.carrier import Carrier
 from stainloom.plugin.glass import Glass
 from stainloom.plugin.keys import LEGEND_KEY, KeysEverywhere, listed
 from stainloom.plugin.keyspanel import KeysPanel
@@ -48,7 +48,7 @@ class Desk(QObject):
         self.keys = KeysEverywhere(main_window(viewer), canvas_widget(viewer))
         self.overview = Overview(workspace)
         self.help: KeysPanel | None = None
-        self._fed: tuple[Painter, Glass] | None = None
+        self._fed: tuple[Carrier, Glass] | None = None
         workspace.case_changed.connect(self._take_case)
         workspace.help_wanted.connect(self.show_keys)
         viewer.bind_key(LEGEND_KEY, lambda _: self.fold_legend(), overwrite=True)
@@ -73,9 +73,9 @@ class Desk(QObject):
         """The strip says what the legend would say of the stains; the canvas listens to keys at once."""
         session, painter = self.workspace.session, self.workspace.painter
         if self._fed is not None:
-            # A painter outlives the session that it painted in, and would keep all of it.
+            # A carrier outlives the session that it carried for, and would keep all of it.
             with suppress(RuntimeError, TypeError):
-                self._fed[0].carried_changed.disconnect(self._fed[1].paint_changed)
+                self._fed[0].carried.disconnect(self._fed[1].paint_changed)
             self._fed = None
         if session is None:
             return
@@ -83,9 +83,9 @@ class Desk(QObject):
         session.fold_legend(self._folded)
         if painter is not None:
             glass = session.looking.glass
-            glass.carried = painter.carried
-            painter.carried_changed.connect(glass.paint_changed)
-            self._fed = (painter, glass)
+            glass.carried = painter.carrier.raster
+            painter.carrier.carried.connect(glass.paint_changed)
+            self._fed = (painter.carrier, glass)
 
     def leave(self) -> None:
         """The window closes: keep how it was looked at, and give napari its own back. A second time does nothing."""
