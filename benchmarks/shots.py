@@ -188,6 +188,7 @@ def filled_docks(camera: Camera, study: Path, scratch: Path) -> None:
 
 def ways_to_look(camera: Camera, study: Path, scratch: Path) -> None:
     """One case in every way that it can be looked at."""
+    camera.workspace.session.show_overlay(None)
     looking = camera.workspace.session.looking
     stains = [stain for stain in camera.workspace.session.view.stains if stain.usable and stain.verdict != "reference"]
     camera.show("Paint")
@@ -237,7 +238,11 @@ def overlays(camera: Camera, study: Path, scratch: Path) -> None:
             f"map-{number}",
             f"Map over HE: {choices[number].name if hasattr(choices[number], 'name') else choices[number]}.",
         )
+    session.show_overlay(choices[0])
+    camera.docks.docks["Review"].regions.fly_to_next()
+    camera.take("map-region", "The least certain region, framed.")
     session.show_overlay(None)
+    session.looking.show_whole()
 
 
 def by_hand(camera: Camera, study: Path, scratch: Path) -> None:

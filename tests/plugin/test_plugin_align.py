@@ -364,7 +364,7 @@ def test_another_case_ends_it_and_says_so(align, qtbot):
     hand.laying.turn(20)
     align.workspace.step(1)
     qtbot.waitUntil(lambda: align.panel.page is None, timeout=20_000)
-    assert "Turning SMA by hand ended with its case; SMA is as it was." in said(align)
+    assert "Turning SMA by hand ended with its case, and nothing of it was kept; SMA is as it was." in said(align)
     assert hand.layer not in align.workspace.viewer.layers
     by_hand(align, qtbot, "SMA")
     align.workspace.close_case()

@@ -47,6 +47,13 @@ def test_paint_survives_the_habits_of_napari(docks, tiny_case, qtbot):
     qtbot.waitUntil(lambda: layer in viewer.layers, timeout=5000)
     assert layer.data[50, 50] == 2
     assert "kept" in said[-1]
+    # Delete on a stain.
+    stain = workspace.session.layers.stains["HE"]
+    viewer.layers.selection = {stain}
+    viewer.layers.remove_selected()
+    qtbot.waitUntil(lambda: stain in viewer.layers, timeout=5000)
+    assert viewer.layers.index(stain) == 0
+    assert said[-1] == "HE stays: its eye hides it"
     layer.paint((90, 90), 2)
     qtbot.waitUntil(lambda: not workspace.painter.unsaved, timeout=20_000)
     assert workspace.painter.paint.differs(layer.data).empty

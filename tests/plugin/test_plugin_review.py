@@ -181,6 +181,38 @@ def test_cancel_and_a_death_from_outside_leave_the_window_and_the_maps_as_they_w
     assert jobs.maps_of(study, "S01") == ()
 
 
+def test_the_map_that_is_looked_at_lies_over_the_next_case_and_comes_back(docks, study, qtbot):
+    workspace, dock = docks.workspace, docks.docks["Review"]
+    _run("predict", str(study), "--case", "S01", "--case", "S02", "--stride-px", "28")
+    workspace.open_study(study, "S01")
+
+    def shows(case: str, overlay: Overlay | None) -> None:
+        def so() -> bool:
+            session = workspace.session
+            return session.view.case.name == case and session.maps is not None and session.overlay.shown == overlay
+
+        qtbot.waitUntil(so, timeout=30_000)
+        settle(docks, qtbot)
+
+    shows("S01", CLASSES)  # who opens Review wants to see what was predicted
+    qtbot.waitUntil(lambda: len(dock.regions.regions) > 0, timeout=20_000)
+    workspace.session.show_overlay(Overlay("weight", "VG"), now=True)
+    dock.regions.fly_to_next()
+    assert dock.frame.edges_um == dock.regions.regions[0].edges_um
+    assert all(line.visible for line in dock.frame._lines)
+    workspace.step(1)
+    shows("S02", Overlay("weight", "VG"))
+    assert dock.frame.edges_um is None
+    workspace.memory.keep()
+    workspace.close_study()
+    workspace.memory._map = None
+    workspace.open_study(study)
+    shows("S02", Overlay("weight", "VG"))
+    workspace.session.show_overlay(None)
+    workspace.step(-1)
+    shows("S01", None)  # who took the map off does not want it
+
+
 def test_a_run_that_is_deleted_and_maps_that_are_damaged_are_messages(docks, study, qtbot):
     workspace, dock = docks.workspace, docks.docks["Review"]
     _run("predict", str(study), "--case", "S01", "--case", "S02", "--stride-px", "28")

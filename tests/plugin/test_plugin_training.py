@@ -157,6 +157,32 @@ def test_a_training_draws_pauses_goes_on_is_cancelled_and_taken_up_again(docks, 
     qtbot.waitUntil(lambda: workspace.settled, timeout=20_000)
 
 
+def test_patches_that_are_older_than_the_paint_are_said_before_they_are_trained_on(docks, tiny_case, qtbot):
+    jobs.export(tiny_case, workers=1)
+    workspace = docks.workspace
+    workspace.open_study(tiny_case)
+    train = docks.docks["Train"]
+    docks.show("Train")
+    qtbot.waitUntil(lambda: not train.panel._patches.busy, timeout=20_000)
+    assert "older" not in train.state.text()
+    docks.show("Paint")
+    painter = workspace.painter
+    painter.choose(2)
+    before = painter.paint.stroke
+    painter.layer.paint((20, 20), 2)
+    qtbot.waitUntil(lambda: painter.paint.stroke > before, timeout=20_000)
+    docks.show("Train")
+    qtbot.waitUntil(
+        lambda: "! The latest patches are older than the paint of 1 case" in train.state.text(), timeout=20_000
+    )
+    assert train.first.text() == "Go to Patches"
+    assert train.controls.run.isEnabled()
+    docks.show("Patches")
+    patches = docks.docks["Patches"]
+    qtbot.waitUntil(lambda: "older than the paint" in patches.state.text(), timeout=20_000)
+    assert patches.first.isHidden()
+
+
 def test_a_training_left_running_is_found_and_can_be_stopped(docks, tiny_case, qtbot):
     jobs.export(tiny_case, workers=1)
     workspace = docks.workspace

@@ -68,9 +68,9 @@ class TrainSettings:
     most_epochs
         Stop after this many epochs.
     most_passes
-        Stop after this many samples have been shown (a sample shown twice counts twice); 0: no such limit.
+        Stop after this many samples have been shown (a sample shown twice counts twice); 0: no limit.
     stop_after_minutes
-        Stop after this many minutes; 0: no such limit. A time limit makes the result depend on the machine's speed.
+        Stop after this many minutes; 0: no limit. A time limit makes the result depend on the machine's speed.
     patience_epochs
         Stop when the validation loss has not fallen for this many epochs, and for as many as see every sample once, after it
         came below that of the class mix alone. An epoch is `epoch_samples` long.

@@ -383,7 +383,7 @@ class Training:
         last = self.history[-1]
         said = f"{now}: {last['validation_accuracy']:.0%} of the validation windows right"
         if not self.learned:
-            return f"{said}, no better than guessing yet"
+            return f"{said}, its probabilities no better than guessing yet"
         left = self.patience - self.stale
         epoch_s = self.elapsed() / max(1e-9, self.epoch + self.epoch_seen / self.epoch_length)
         return f"{said}; ends after {many(left, 'more epoch')} without a better one, about {lasting(left * epoch_s)}"

@@ -155,6 +155,11 @@ def redraw(viewer: napari.Viewer, layer: Image) -> None:
         visual._on_data_change()
 
 
+def scene(viewer: napari.Viewer) -> Any:
+    """What is drawn on the canvas, in um of the reference, x before y: parent of what is drawn on it besides layers."""
+    return viewer.window._qt_viewer.canvas.view.scene
+
+
 def screen_ratio(viewer: napari.Viewer) -> Callable[[], float]:
     """Tells how many pixels of the screen make one logical pixel, on the screen where the window is now."""
     return canvas_widget(viewer).devicePixelRatioF

@@ -287,7 +287,9 @@ class AlignPanel(Panel):
             self.page.take(self.hand)
             return
         self._end()
-        self.said.emit("check", f"Turning {name} by hand ended with its case; {name} is as it was.")
+        said = f"Turning {name} by hand ended with its case, and nothing of it was kept; {name} is as it was."
+        self.said.emit("check", said)
+        self.workspace.said.emit(said)
 
     # Work under a second, beside the window
 

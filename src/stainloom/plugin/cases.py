@@ -228,7 +228,8 @@ class CasesDock(Dock):
     def _trial_step(self, job: Job, place: int) -> None:
         assert self._chain is not None
         self._follow(job, job.title)
-        self.state.setText(f"Step {place + 1} of {len(self._chain.steps)}: {job.title}.")
+        left = " Look around meanwhile; S06 is left for you to paint." if place else ""
+        self.state.setText(f"Step {place + 1} of {len(self._chain.steps)}: {job.title}.{left}")
 
     def _trial_ended(self, result: Result, study: Path) -> None:
         self._chain = None

@@ -124,6 +124,8 @@ class Panel(QWidget):
     ----------
     form, plan, ready
         Of the dock: its settings, what Run would do, and whether Run may be pressed; set before `look`.
+    caution, remedy
+        What should be known before Run is pressed, one sentence, and the dock that mends it; empty where there is nothing.
     """
 
     run_wanted = Signal(str, list)
@@ -132,6 +134,8 @@ class Panel(QWidget):
     """Something that the dock is to say: `done`, `check` or `failed`, and the sentence."""
     alone_wanted = Signal(bool)
     """The panel wants the dock for itself, without form and Run, or no longer."""
+    cautioned = Signal()
+    """`caution` is another."""
     asked = Signal(list)
     """Jobs to run one after another: pairs of title and words, the settings among these."""
 
@@ -141,6 +145,17 @@ class Panel(QWidget):
         self.form: SettingsForm | None = None
         self.plan = Plan("", "")
         self.ready = False
+        self.caution = self.remedy = ""
+
+    def beware(self, caution: str, remedy: str = "") -> None:
+        """Say something before Run is pressed; empty takes it back."""
+        if (caution, remedy) != (self.caution, self.remedy):
+            self.caution, self.remedy = caution, remedy
+            self.cautioned.emit()
+
+    def cancelled(self, usual: str) -> str:
+        """What is so after a cancel."""
+        return usual
 
     def look(self) -> None:
         """Show what is so now: another study, another case, another result."""
@@ -436,7 +451,8 @@ class JobDock(Dock):
         self.scope.setCurrentIndex(int(spec.all_first))
         self.scope.currentIndexChanged.connect(self.look)
         self.first = QPushButton()
-        self.first.clicked.connect(lambda: workspace.dock_wanted.emit(self._plan.remedy))
+        self.first.clicked.connect(lambda: workspace.dock_wanted.emit(self._remedy))
+        self._remedy = ""
         self.anew = QCheckBox("" if spec.anew is None else spec.anew[0])
         self.anew.setVisible(spec.anew is not None)
         self.anew.toggled.connect(self.look)
@@ -451,6 +467,7 @@ class JobDock(Dock):
         self.panel = Panel(workspace) if spec.panel is None else spec.panel(workspace)
         self.panel.form = self.form
         self.panel.asked.connect(self.ask)
+        self.panel.cautioned.connect(self.look)
         self.panel.run_wanted.connect(self.run)
         self.panel.said.connect(self.say)
         self.panel.alone_wanted.connect(self._leave_alone)
@@ -470,9 +487,11 @@ class JobDock(Dock):
         everything = not self.spec.by_case or self.scope.currentIndex() == 1
         make = self.spec.anew[1] if self.spec.anew is not None and self.anew.isChecked() else self.spec.plan
         self._plan = plan = make(self.workspace, everything)
-        self.state.setText(plan.missing or plan.state)
-        self.first.setVisible(bool(plan.missing and plan.remedy))
-        self.first.setText(f"Go to {plan.remedy}")
+        caution = f"! {self.panel.caution}" if self.panel.caution else ""
+        self.state.setText(plan.missing or " ".join(filter(None, (plan.state, caution))))
+        self._remedy = plan.remedy if plan.missing else self.panel.remedy
+        self.first.setVisible(bool(self._remedy))
+        self.first.setText(f"Go to {self._remedy}")
         if self.controls.job is None:
             self.controls.run.setText(plan.run)
         busy = self.controls.job is not None
@@ -534,7 +553,7 @@ class JobDock(Dock):
         self._asked.remove(job)
         if first:
             self.controls.rest()
-            self.messages.say_result(result, self.spec.done(result), self.spec.cancelled)
+            self.messages.say_result(result, self.spec.done(result), self.panel.cancelled(self.spec.cancelled))
             self.panel.take(result)
             if self._asked:
                 self._follow()

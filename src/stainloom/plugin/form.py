@@ -37,7 +37,8 @@ def label_of(field: Field) -> str:
     if not rest:
         return unit
     text = " ".join(rest).capitalize()
-    return f"{text}, {unit}" if unit else text
+    said = f"{text}, {unit}" if unit else text
+    return f"{said} (0: no limit)" if "0: no limit" in field.help else said
 
 
 def bounds_of(field: Field) -> str:

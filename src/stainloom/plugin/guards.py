@@ -51,18 +51,31 @@ class Guards(QObject):
         self._say(f"Everything is saved as you paint: {text}." if fine else f"{text}. It is tried again by itself.")
 
     def _bring_back(self, event: Any) -> None:
-        painter = self.workspace.painter
-        if painter is None or painter.layer is None or event.value is not painter.layer:
+        session, layer, place = self.workspace.session, event.value, event.index
+        if session is None or not self._stays(layer):
             return
-        layer, viewer = painter.layer, self.workspace.viewer
+        viewer = self.workspace.viewer
 
         def put() -> None:
-            if self.workspace.painter is painter and painter.layer is layer and layer not in viewer.layers:
-                viewer.layers.append(layer)
-                self._say("The paint is kept: hide it with the eye of its layer, or erase it with the eraser.")
+            if self.workspace.session is session and self._stays(layer) and layer not in viewer.layers:
+                viewer.layers.insert(min(place, len(viewer.layers)), layer)
+                painted = layer is session.layers.lesions
+                self._say(
+                    "The paint is kept: its eye hides it, the eraser erases"
+                    if painted
+                    else f"{layer.name} stays: its eye hides it"
+                )
 
         # napari is still about removing it.
         QTimer.singleShot(0, put)
+
+    def _stays(self, layer: Any) -> bool:
+        """Whether a layer is part of the case: its paint, or a stain."""
+        session, painter = self.workspace.session, self.workspace.painter
+        if session is None:
+            return False
+        painted = painter is not None and painter.layer is not None and layer is painter.layer
+        return painted or any(layer is stain for stain in session.layers.stains.values())
 
     def _say(self, text: str) -> None:
         self.workspace.viewer.status = text

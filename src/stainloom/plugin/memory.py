@@ -6,7 +6,7 @@ import logging
 import math
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 from qtpy.QtCore import QObject, QTimer
 from superqt.utils import create_worker
@@ -15,6 +15,7 @@ from stainloom.errors import StainloomError
 from stainloom.io.windowfile import NewerWindowFile, remember, remembered
 from stainloom.plugin.field import Field, upright
 from stainloom.plugin.looking import CHECKERBOARD, GRID, SINGLE, Look
+from stainloom.plugin.overlay import MapKind, Overlay, overlays_of
 
 if TYPE_CHECKING:
     from stainloom.plugin.workspace import Workspace
@@ -47,7 +48,11 @@ class Memory(QObject):
         camera = workspace.viewer.scene.camera
         for event in (camera.events.center, camera.events.zoom):
             event.connect(self._changed)
+        self._map: Overlay | None = None
+        self._session: Any = None
+        self._laid = self._declined = self._offered = False
         workspace.case_changed.connect(self._take_case)
+        workspace.predicted.changed.connect(self._lay_map)
 
     def case_of(self, study: Path) -> str:
         """The case of a study that was looked at last; empty where nobody knows."""
@@ -64,6 +69,34 @@ class Memory(QObject):
         look = look_from(state.get("look"))
         if look is not None:
             workspace.session.looking.recall(look)
+        self._map = overlay_from(state.get("map")) or self._map
+
+    def show_map(self, overlay: Overlay) -> None:
+        """Lay a map over the case that is shown, as soon as it has any; once a case, and not after the user took one off."""
+        if self._offered or self._declined:
+            return
+        self._offered = True
+        self._map = self._map or overlay
+        self._laid = False
+        self._lay_map()
+
+    def _lay_map(self) -> None:
+        """Another case, or the same opened anew: the map that lay over the last one is laid over it, when it is read."""
+        session = self._session
+        if session is None or session.maps is None or self._laid:
+            return
+        self._laid = True
+        if self._map is not None and self._map in overlays_of(session.maps) and session.overlay.shown is None:
+            session.show_overlay(self._map)
+
+    def _take_map(self, *_: Any) -> None:
+        session = self.workspace.session
+        alone = session is not None and session.looking.mode == SINGLE and not session.looking.on_glass
+        if session is not self._session or not self._laid or not alone or session.overlay.shown == self._map:
+            return
+        self._map = session.overlay.shown
+        self._declined = self._map is None
+        self._changed()
 
     def keep(self) -> None:
         """Keep what is so now, at once."""
@@ -89,7 +122,10 @@ class Memory(QObject):
     def _take_case(self) -> None:
         if self._looking is not None:
             self._looking.changed.disconnect(self._changed)
-        session = self.workspace.session
+        session = self._session = self.workspace.session
+        self._laid = self._offered = False
+        if session is not None:
+            session.shown_changed.connect(self._take_map)
         self._looking = None if session is None else session.looking
         if self._looking is not None:
             self._looking.changed.connect(self._changed)
@@ -103,7 +139,8 @@ class Memory(QObject):
         session, state = self.workspace.session, self.workspace.state
         if session is None or state is None:
             return None
-        return state.path.resolve(), {"case": session.view.case.name, "look": asdict(session.looking.look)}
+        seen = {"case": session.view.case.name, "look": asdict(session.looking.look)}
+        return state.path.resolve(), seen | ({"map": asdict(self._map)} if self._map is not None else {})
 
     def _keep_behind(self) -> None:
         now = self._now()
@@ -144,6 +181,17 @@ def look_from(found: Any) -> Look | None:
         found.get("scanned") is True,
         _field_from(found.get("field")),
     )
+
+
+def overlay_from(found: Any) -> Overlay | None:
+    """What `asdict` of an `Overlay` gave, read back likewise."""
+    if (
+        not isinstance(found, dict)
+        or found.get("kind") not in get_args(MapKind)
+        or not isinstance(found.get("of"), str)
+    ):
+        return None
+    return Overlay(found["kind"], found["of"])
 
 
 def _field_from(found: Any) -> Field | None:

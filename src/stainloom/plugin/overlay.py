@@ -28,11 +28,14 @@ SIGNS: dict[Verdict, tuple[str, str]] = {
     "good": ("\N{CHECK MARK}", "#56D8A5"),
     "check": ("!", "#F0B23C"),
     "failed": ("\N{MULTIPLICATION SIGN}", "#FF7A4D"),
-    "not aligned": ("\N{MULTIPLICATION SIGN}", "#FF7A4D"),
+    "not aligned": ("\N{WHITE CIRCLE}", "#C8CCD2"),
     "left out": ("\N{EN DASH}", "#A8A8A8"),
     "missing": ("\N{EN DASH}", "#A8A8A8"),
 }
 """A sign and a colour for each verdict: a state is never told by colour alone."""
+
+
+MapKind = Literal["class", "probability", "weight", "certainty"]
 
 
 @dataclass(frozen=True)
@@ -48,7 +51,7 @@ class Overlay:
         Which class (by its short name) or which stain.
     """
 
-    kind: Literal["class", "probability", "weight", "certainty"]
+    kind: MapKind
     of: str = ""
 
     @property
@@ -310,4 +313,5 @@ def caution(stain: StainView) -> str:
         "reference": "",
         "good": "",
     }[stain.verdict]
-    return f"{stain.name}: {stain.message or plain}"
+    said = stain.message or plain
+    return said if said.startswith(stain.name) else f"{stain.name}: {said}"

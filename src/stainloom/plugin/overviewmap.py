@@ -188,7 +188,7 @@ class Overview(QWidget):
 
 def _read(of: tuple[str, bool], level: Any) -> tuple[tuple[str, bool], np.ndarray | None]:
     try:
-        return of, np.ascontiguousarray(np.asarray(level))
+        return of, np.ascontiguousarray(level.unpainted() if hasattr(level, "unpainted") else np.asarray(level))
     except Exception:
         # What a worker raises ends in Qt's event loop; a map without its picture still shows the box.
         _log.exception("no overview of %s", of[0])

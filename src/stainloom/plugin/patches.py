@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from qtpy.QtCore import QTimer, QUrl
@@ -20,7 +20,7 @@ from stainloom.plugin.form import options
 from stainloom.plugin.glance import Glance
 from stainloom.plugin.job import Job, Result
 from stainloom.plugin.workspace import Workspace
-from stainloom.wording import many, moment, named, size_of
+from stainloom.wording import listed, many, moment, named, size_of
 
 SETS = {"train": "training", "validation": "validation", "test": "test"}
 _DEBOUNCE_MS = 700
@@ -98,7 +98,7 @@ class PatchesPanel(Panel):
         if state is not self._state:
             self._state = state
             if state is not None:
-                self._listed.ask(lambda: patchsets(state.path))
+                self.workspace.when_written(lambda _: self._listed.ask(lambda: patchsets(state.path)))
             else:
                 self._take_sets(())
         key = None if self.plan.missing or self.form.problem else (self._command(), *_cut_from(state))
@@ -118,6 +118,7 @@ class PatchesPanel(Panel):
     def showEvent(self, event: Any) -> None:
         """Nothing is counted before somebody looks."""
         super().showEvent(event)
+        self._state = None
         self.look()
 
     def follow(self, job: Job) -> None:
@@ -198,6 +199,7 @@ class PatchesPanel(Panel):
         chosen = self.sets.currentData()
         newest = found[0].id if found and {one.id for one in self.found} != {one.id for one in found} else chosen
         self.found = found
+        self.beware(old_patches(found))
         self.sets.blockSignals(True)
         self.sets.clear()
         for one in found:
@@ -287,6 +289,12 @@ def told_lines(figures: Mapping[str, Any]) -> list[str]:
     if free is not None and free < figures["bytes"]:
         lines += ["", f"! The disk has {size_of(free)} left: too little for these patches."]
     return lines
+
+
+def old_patches(found: Sequence[PatchSetState]) -> str:
+    """What the latest patches do not know, one sentence; empty where they are as the cases are now."""
+    old = found[0].outdated if found else ()
+    return f"The latest patches are {listed(old)}: export again before you train." if old else ""
 
 
 def set_lines(one: PatchSetState) -> list[str]:

@@ -326,9 +326,13 @@ class TiledLevel:
         left = tuple(slice(None, None, p.step) if isinstance(p, slice) else 0 for p in parts[:2])
         return picture[(*left, parts[2])]
 
-    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+    def unpainted(self) -> Pixels:
+        """The whole level, without paint."""
         frame = whole(self._size)
-        picture = self._painted(self.read(frame) if self._coarser is not None else self._coarsest(), frame)
+        return self.read(frame) if self._coarser is not None else self._coarsest()
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        picture = self._painted(self.unpainted(), whole(self._size))
         return picture.astype(self.dtype if dtype is None else dtype, copy=bool(copy))
 
     def _painted(self, picture: Pixels, box: Box) -> Pixels:

@@ -15,6 +15,7 @@ from stainloom.errors import StainloomError
 from stainloom.plugin.bars import ReadoutBars
 from stainloom.plugin.chooser import OverlayChooser
 from stainloom.plugin.dock import Dock, JobControls, words
+from stainloom.plugin.frame import Frame
 from stainloom.plugin.job import Result
 from stainloom.plugin.overlay import CLASSES
 from stainloom.plugin.regionlist import NEXT_REGION_KEY, RegionList
@@ -50,7 +51,8 @@ class ReviewDock(Dock):
         super().__init__(workspace, name, purpose)
         self.open_page = QDesktopServices.openUrl
         self._session: Any = None
-        self._busy = False
+        self._busy = self._seen = False
+        self.frame = Frame(workspace.viewer)
         self._make_run()
         self._make_predict()
         self._make_look()
@@ -72,6 +74,7 @@ class ReviewDock(Dock):
         self.run = QComboBox()
         self.run.setAccessibleName("Which run")
         self.run.activated.connect(lambda row: self.workspace.choose_run(self.run.itemData(row)))
+        self._run_said = ""
         self.run_said = words("")
         self.first = QPushButton()
         self.first.clicked.connect(lambda: self.workspace.dock_wanted.emit(self._remedy))
@@ -138,12 +141,18 @@ class ReviewDock(Dock):
         if session is self._session:
             return
         self._session = session
+        self.frame.hide()
         if session is not None:
             session.shown_changed.connect(self._show_overlay)
             session.overlay.failed.connect(self.messages.say_error)
+            self._offer_map()
 
     def _show_runs(self) -> None:
         predicted = self.workspace.predicted
+        if predicted.run != self._run_said and self.controls.job is None:
+            # What was said of another run would be taken for this one's.
+            self.messages.clear()
+        self._run_said = predicted.run
         self.run.clear()
         for run in reversed(predicted.runs):
             self.run.addItem(run_title(run), run.id)
@@ -222,6 +231,17 @@ class ReviewDock(Dock):
         # Whether there is tissue to predict on the canvas only matters to who looks at this dock.
         if self.isVisible() and not self._clock.isActive():
             self._clock.start()
+
+    def _be_seen(self, seen: bool) -> None:
+        super()._be_seen(seen)
+        self._seen = seen
+        if not seen:
+            self.frame.hide()
+        self._offer_map()
+
+    def _offer_map(self) -> None:
+        if self._seen and self._session is not None:
+            self.workspace.memory.show_map(CLASSES)
 
     # Predicting
 
@@ -315,6 +335,7 @@ class ReviewDock(Dock):
         if session.overlay.shown is None:
             session.show_overlay(CLASSES)
         session.look_at(around(region.edges_um))
+        self.frame.put(region.edges_um)
 
     def _moved(self, *_: Any) -> None:
         if self.isVisible() and not self._clock.isActive():
@@ -339,7 +360,7 @@ class ReviewDock(Dock):
         self._busy = True
         run, undo = self.workspace.predicted.run, case.reviewed
 
-        def begin(error: StainloomError | None = None) -> None:
+        def begin(error: StainloomError | None) -> None:
             if error is not None:
                 self._marked((None, error))
                 self._rested()
@@ -349,11 +370,7 @@ class ReviewDock(Dock):
             worker.finished.connect(self._rested)
             worker.start()
 
-        painter = getattr(self.workspace, "painter", None)
-        if painter is None or painter.read_only:
-            begin()
-        else:
-            painter.prepare(begin)
+        self.workspace.when_written(begin)
 
     def _marked(self, found: tuple[str | None, StainloomError | None]) -> None:
         said, error = found
@@ -375,10 +392,12 @@ class ReviewDock(Dock):
             self._ask("Write the report", command, self._reported)
 
     def _reported(self, result: Result) -> None:
-        self._end(result, "The report is written; your browser shows it.")
-        state = self.workspace.state
+        state, said = self.workspace.state, "The report is written."
         if result.ending == "done" and state is not None and result.changed:
-            self.open_page(QUrl.fromLocalFile(str(state.path / result.changed[0])))
+            page = state.path / result.changed[0]
+            shown = self.open_page(QUrl.fromLocalFile(str(page)))
+            said = "The report is written; your browser shows it." if shown else f"The report is written: {page}"
+        self._end(result, said)
 
 
 def _mark(study: Path, case: str, run: str, undo: bool) -> tuple[str | None, StainloomError | None]:

@@ -23,6 +23,9 @@ def what_is_missing(workspace: Any) -> tuple[str, str]:
         return "Open a study first.", "Cases"
     if not state.cases:
         return "Take in slides first: the study has no case yet.", "Cases"
+    now = workspace.queue.current
+    if not state.runs and now is not None and now.words and now.words[0] == "train":
+        return "A network is being trained: when it has learned, it can be used here.", "Train"
     if not state.runs and not predicted.with_maps:
         return "Train a network first: there is no run yet.", "Train"
     if not predicted.run:

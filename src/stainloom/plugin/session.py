@@ -221,6 +221,10 @@ class Session:
         """Lay one map over the slides, or none; see `MapOverlay.show`."""
         if self.maps is None and overlay is not None:
             self.viewer.status = f"Nothing was predicted for {self.view.case.name} yet"
+        elif overlay is not None and (self.looking.mode == GRID or self.looking.on_glass):
+            self.viewer.status = (
+                f"A map lies over one picture of the aligned stains: {self.view.reference.name} is shown"
+            )
         self.overlay.show(overlay, now=now)
 
     def switch_overlay(self) -> None:

@@ -19,7 +19,7 @@ from qtpy.QtWidgets import (
 
 from stainloom.case.run import is_guessing
 from stainloom.io.trainings import Training
-from stainloom.jobs import settings_of, stop_training, trained
+from stainloom.jobs import patchsets, settings_of, stop_training, trained
 from stainloom.jobs.patchsets import PatchSetState
 from stainloom.jobs.trained import HeldOut, Interrupted, RunState, Trained, limits_of_training
 from stainloom.plugin.charts import CurveChart, Estimate, EstimateChart, epoch_curves
@@ -27,6 +27,7 @@ from stainloom.plugin.dock import Panel, time_left, words
 from stainloom.plugin.form import options
 from stainloom.plugin.glance import Glance
 from stainloom.plugin.job import Job, Result
+from stainloom.plugin.patches import old_patches
 from stainloom.plugin.workspace import Workspace
 from stainloom.settings import describe
 from stainloom.wording import lasting, listed, many, moment
@@ -81,6 +82,8 @@ class TrainPanel(Panel):
         self._glance = Glance(self)
         self._glance.seen.connect(self._take)
         self._glance.failed.connect(lambda error: self.details.setText(str(error)))
+        self._patches = Glance(self)
+        self._patches.seen.connect(self._take_patches)
         self._clock = QTimer(self)
         self._clock.setInterval(_LOOK_MS)
         self._clock.timeout.connect(self._ask)
@@ -119,6 +122,7 @@ class TrainPanel(Panel):
         if state is not self._state and self.isVisible():
             self._state = state
             self._ask()
+            self._look_at_patches()
 
     def showEvent(self, event: Any) -> None:
         """Nothing is looked for before somebody looks."""
@@ -131,6 +135,21 @@ class TrainPanel(Panel):
         """Nobody looks."""
         super().hideEvent(event)
         self._clock.stop()
+
+    def cancelled(self, usual: str) -> str:
+        """A training that was stopped in its first epoch has nothing to go on with."""
+        return usual if self._live else "Cancelled before the first epoch ended: nothing was learned yet."
+
+    def _look_at_patches(self) -> None:
+        state = self.workspace.state
+        if state is not None and state.patchsets:
+            self.workspace.when_written(lambda _: self._patches.ask(lambda: patchsets(state.path)))
+        else:
+            self.beware("")
+
+    def _take_patches(self, found: Sequence[PatchSetState]) -> None:
+        caution = old_patches(found)
+        self.beware(caution, "Patches" if caution else "")
 
     def _stains(self) -> tuple[str, ...]:
         """The stains that are ticked."""
@@ -150,7 +169,7 @@ class TrainPanel(Panel):
         ended = {one.key for one in self.seen.under_way} - {one.key for one in found.under_way}
         new = {run.id for run in found.runs} != {run.id for run in self.seen.runs}
         self.seen = found
-        if new:
+        if new or self.table.property("wanted"):
             self._fill_table()
         if ended and self._job is None:
             self._stopping = ""
@@ -187,6 +206,7 @@ class TrainPanel(Panel):
         job.measured.connect(self._measured)
         job.ended.connect(lambda _: self._ended(job))
         self.table.clearSelection()
+        self.table.setProperty("shown", None)
         self._show_all()
 
     def take(self, result: Result) -> None:
@@ -273,8 +293,10 @@ class TrainPanel(Panel):
         return self.seen.runs[chosen[0].row()] if chosen and chosen[0].row() < len(self.seen.runs) else None
 
     def _fill_table(self) -> None:
-        before = self.table.property("wanted") or self.table.property("shown")
-        self.table.setProperty("wanted", None)
+        wanted = self.table.property("wanted")
+        before = wanted or self.table.property("shown")
+        if wanted in {run.id for run in self.seen.runs}:
+            self.table.setProperty("wanted", None)
         self.table.blockSignals(True)
         self.table.clearSelection()
         self.table.setRowCount(len(self.seen.runs))

@@ -33,6 +33,7 @@ _log = logging.getLogger(__name__)
 
 _LEAVING_MS = 50
 _WORKERS_MS = 5000
+_PAINTED_MS = 3000
 _CASES_A_LOOK = 250
 """Cases after which the lists are told what was seen so far: a look at thousands takes half a minute."""
 
@@ -109,6 +110,10 @@ class Workspace(QObject):
         self._wish: _Wish | None = None
         self._opening = False
         self._shown_changed = False
+        self._painted = QTimer(self)
+        self._painted.setSingleShot(True)
+        self._painted.setInterval(_PAINTED_MS)
+        self._painted.timeout.connect(self.refresh)
         # What is read before another case was opened or this one closed is not shown: its paint may be closed by then.
         self._turn = 0
         self._gone = Event()
@@ -324,14 +329,14 @@ class Workspace(QObject):
     def _show_painted(self) -> None:
         if self.session is not None and self.painter is not None:
             self.session.show_painted(self.painter.areas_px)
+        case = self.case
+        if case is not None and (case.reviewed or not case.painted):
+            self._painted.start()
 
     def _start(self, job: Job) -> None:
         """Start a job when all that was painted so far is written where jobs read it, and cases that were left are free."""
         if self._opening or not all(painter.wait(0) for painter in self._leaving):
             QTimer.singleShot(_LEAVING_MS, lambda: self._start(job))
-            return
-        if self.painter is None or self.painter.read_only:
-            job.start()
             return
 
         def begin(error: StainloomError | None) -> None:
@@ -340,7 +345,14 @@ class Workspace(QObject):
             else:
                 job.fail(error)
 
-        self.painter.prepare(begin)
+        self.when_written(begin)
+
+    def when_written(self, then: Callable[[StainloomError | None], None]) -> None:
+        """Call back when all that was painted so far is written where jobs read it: with None, or with why it is not."""
+        if self.painter is None or self.painter.read_only:
+            then(None)
+        else:
+            self.painter.prepare(then)
 
     def reopen(self) -> None:
         """Open the case that is shown once more: the case may be free now, or its disk back."""
