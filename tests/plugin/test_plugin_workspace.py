@@ -265,3 +265,18 @@ def test_a_case_that_is_removed_while_it_opens_is_let_go(docks, tiny_case, qtbot
     settled(workspace, qtbot)
     assert workspace.session is None
     assert not (tiny_case / "cases" / "S02").exists()
+
+
+def test_a_message_about_a_slide_leads_to_it(docks, tiny_case, qtbot):
+    from qtpy.QtWidgets import QPushButton
+
+    workspace, dock = docks.workspace, docks.docks["Align"]
+    workspace.open_study(tiny_case)
+    dock.messages.say("check", "S09, VG: a case that the study has not.")
+    assert not dock.messages.findChildren(QPushButton)
+    dock.messages.say("failed", "S02, VG: it could not be aligned.")
+    (button,) = dock.messages.findChildren(QPushButton)
+    assert button.text() == "Show VG of S02"
+    button.click()
+    qtbot.waitUntil(lambda: workspace.session.view.case.name == "S02", timeout=20_000)
+    assert workspace.session.looking.stain == "VG"

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from stainloom.io.snapshot import Labels
     from stainloom.register.settings import RegisterSettings
 
-LAID = "Laid by hand and not refined: look at the overlay before using it."
+LAID = "Laid by hand and not refined: look at the checkerboard before using it."
 """What is said of a stain that is used as a hand laid it."""
 
 

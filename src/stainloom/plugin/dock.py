@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -35,6 +36,12 @@ _SHOWN_MOST = 5
 _TICK_MS = 500
 _BAR_STEPS = 1000
 _PAUSED = "paused"
+
+
+_PLACE = re.compile(r"(?P<case>[^,:]+)(?:, (?P<stain>[^,:]+))?: ")
+
+Act = tuple[str, Callable[[], object]]
+"""What a button says, and what it does."""
 
 
 @dataclass(frozen=True)
@@ -94,6 +101,8 @@ class JobSpec:
         Makes what the dock shows below Run, where a result is judged.
     anew
         What a check box says that makes Run do also what is done already, and what Run would do then.
+    following
+        Name of the dock that comes next.
     """
 
     name: str
@@ -110,6 +119,7 @@ class JobSpec:
     hidden: Sequence[str] = ()
     panel: Callable[[Workspace], Panel] | None = None
     anew: tuple[str, Callable[[Workspace, bool], Plan]] | None = None
+    following: str = ""
 
 
 class Panel(QWidget):
@@ -197,7 +207,7 @@ class Dock(QScrollArea):
         self.state = words("")
         self.state.setStyleSheet("font-weight: bold")
         self.rows.addWidget(self.state)
-        self.messages = Messages()
+        self.messages = Messages(self._place_in)
         self._frame: QDockWidget | None = None
         workspace.state_changed.connect(self.look)
         workspace.case_changed.connect(self.look)
@@ -209,6 +219,15 @@ class Dock(QScrollArea):
         button.setAccessibleName("All keys of the window")
         button.clicked.connect(lambda: self.workspace.help_wanted.emit())
         return button
+
+    def _place_in(self, text: str) -> Act | None:
+        """The way to the case, and the stain, that a message begins with: *S02, VG: ...*."""
+        state, found = self.workspace.state, _PLACE.match(text)
+        if state is None or found is None or found["case"] not in {case.name for case in state.cases}:
+            return None
+        case, stain = found["case"], found["stain"] or ""
+        stain = stain if stain in state.stains else ""
+        return f"Show {stain} of {case}" if stain else f"Show {case}", lambda: self.workspace.show_place(case, stain)
 
     def look(self) -> None:
         """Show what is so now. Docks that show more say more."""
@@ -237,8 +256,9 @@ def frame_of(dock: Dock) -> QDockWidget | None:
 class Messages(QWidget):
     """What happened, to which slide, and what to do: newest first, the technical part folded away."""
 
-    def __init__(self) -> None:
+    def __init__(self, place_in: Callable[[str], Act | None] = lambda text: None) -> None:
         super().__init__()
+        self._place_in = place_in
         self._rows = QVBoxLayout(self)
         self._rows.setContentsMargins(0, 0, 0, 0)
 
@@ -250,12 +270,16 @@ class Messages(QWidget):
                 item.widget().hide()
                 item.widget().deleteLater()
 
-    def say(self, kind: str, text: str, details: str = "") -> None:
-        """Say one thing: `done`, `check` or `failed`."""
+    def say(self, kind: str, text: str, details: str = "", act: Act | None = None) -> None:
+        """Say one thing: `done`, `check` or `failed`; with a button below it where something can be done at once."""
         line = words(f"{_SIGNS[kind]}  {text}")
         line.setStyleSheet(f"color: {_COLOURS[kind]}")
         line.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
         self._rows.addWidget(line)
+        if (act := act or self._place_in(text)) is not None:
+            button = QPushButton(act[0])
+            button.clicked.connect(act[1])
+            self._rows.addWidget(button)
         if details.strip():
             self._rows.addWidget(_Details(details))
 
@@ -263,15 +287,15 @@ class Messages(QWidget):
         """Say what an error says."""
         self.say("failed", str(error))
 
-    def say_result(self, result: Result, done: str, cancelled: str = JobSpec.cancelled) -> None:
-        """Say how a job ended."""
+    def say_result(self, result: Result, done: str, cancelled: str = JobSpec.cancelled, act: Act | None = None) -> None:
+        """Say how a job ended; `act`: what comes next where it ended well."""
         if result.ending == "cancelled":
             self.say("check", cancelled)
             return
         for problem in result.problems[:_SHOWN_MOST]:
             self.say("failed", str(problem["detail"]), result.log)
         if result.ending == "done" or result.changed:
-            self.say("done", done)
+            self.say("done", done, act=act)
         for warning in result.warnings[:_SHOWN_MOST]:
             self.say("check", warning)
         left = [*result.problems[_SHOWN_MOST:], *result.warnings[_SHOWN_MOST:]]
@@ -543,6 +567,10 @@ class JobDock(Dock):
         self.controls.run.setText(f"{job.title}; {more} more to follow" if more else job.title)
         self.panel.follow(job)
 
+    def _next_dock(self) -> Act | None:
+        following = self.spec.following
+        return (f"Next: {following}", lambda: self.workspace.dock_wanted.emit(following)) if following else None
+
     def cancel(self) -> None:
         """Stop what was asked for, or forget it where it waits."""
         for job in reversed(self._asked):
@@ -553,7 +581,8 @@ class JobDock(Dock):
         self._asked.remove(job)
         if first:
             self.controls.rest()
-            self.messages.say_result(result, self.spec.done(result), self.panel.cancelled(self.spec.cancelled))
+            cancelled = self.panel.cancelled(self.spec.cancelled)
+            self.messages.say_result(result, self.spec.done(result), cancelled, self._next_dock())
             self.panel.take(result)
             if self._asked:
                 self._follow()

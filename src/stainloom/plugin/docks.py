@@ -190,6 +190,7 @@ _JOBS = (
         by_case=True,
         panel=AlignPanel,
         anew=("Align all anew, also what is aligned well", _plan_align_anew),
+        following="Paint",
     ),
     JobSpec(
         "Colour",
@@ -201,6 +202,7 @@ _JOBS = (
         all_first=True,
         basic=("method",),
         panel=ColourPanel,
+        following="Patches",
     ),
     JobSpec(
         "Patches",
@@ -210,6 +212,7 @@ _JOBS = (
         _said,
         basic=("size_px", "um_per_px"),
         panel=PatchesPanel,
+        following="Train",
     ),
     JobSpec(
         "Train",
@@ -222,6 +225,7 @@ _JOBS = (
         offers=_patch_stains,
         cancelled="Cancelled. What it had learned is kept: it can go on.",
         panel=TrainPanel,
+        following="Review",
     ),
 )
 

@@ -172,10 +172,12 @@ class StainStrip(QWidget):
         shown = self._session.layers.shown(self.workspace.viewer)
         for name, button in self.stains.items():
             seen = name in shown.stains or name == shown.scanned or (shown.checkerboard and button.stain.usable)
-            button.show_as(shown=seen, overlay=name == looking.overlay)
-        self.modes[looking.mode].setChecked(True)
-        self.frame.setText(f"{'As scanned' if looking.scanned else 'Aligned'} {_SWAP}")
-        self.frame.setChecked(looking.scanned)
+            paired = bool(shown.pair) and name in (shown.pair, looking.reference)
+            button.show_as(shown=seen or paired, overlay=name == looking.overlay)
+        self.modes[CHECKERBOARD if shown.pair else looking.mode].setChecked(True)
+        scanned = looking.scanned and not shown.pair
+        self.frame.setText(f"{'As scanned' if scanned else 'Aligned'} {_SWAP}")
+        self.frame.setChecked(scanned)
         self.frame.setEnabled(looking.mode == SINGLE)
         self._look_near()
 

@@ -110,6 +110,7 @@ class Workspace(QObject):
         self._wish: _Wish | None = None
         self._opening = False
         self._shown_changed = False
+        self._stain_wanted = ("", "")
         self._painted = QTimer(self)
         self._painted.setSingleShot(True)
         self._painted.setInterval(_PAINTED_MS)
@@ -233,6 +234,7 @@ class Workspace(QObject):
                 self._go_back(*stay)
             elif wish.recalls:
                 self.memory.recall()
+            self._show_wanted_stain()
             if wish.changed:
                 self._open_anew(name)
         elif opened is not None:
@@ -360,6 +362,23 @@ class Workspace(QObject):
             name = self.session.view.case.name
             self.close_case()
             self.open_case(name)
+
+    def show_place(self, case: str, stain: str) -> None:
+        """Show a case, and a stain of it, where somebody is led to by a message."""
+        self._stain_wanted = (case, stain)
+        if self.session is not None and self.session.view.case.name == case:
+            self._show_wanted_stain()
+            return
+        try:
+            self.ask_for_case(case)
+        except StainloomError as error:
+            self.refused.emit(error)
+
+    def _show_wanted_stain(self) -> None:
+        case, stain = self._stain_wanted
+        self._stain_wanted = ("", "")
+        if stain and self.session is not None and self.session.view.case.name == case:
+            self.session.show_stain(stain)
 
     def step(self, by: int) -> None:
         """Show the next case (1) or the one before (-1); at the ends it stays. Several steps in a row open the last alone."""
