@@ -74,7 +74,7 @@ class ReviewDock(Dock):
         self.run = QComboBox()
         self.run.setAccessibleName("Which run")
         self.run.activated.connect(lambda row: self.workspace.choose_run(self.run.itemData(row)))
-        self._run_said = ""
+        self._run_shown = ""
         self.run_said = words("")
         self.first = QPushButton()
         self.first.clicked.connect(lambda: self.workspace.dock_wanted.emit(self._remedy))
@@ -149,10 +149,10 @@ class ReviewDock(Dock):
 
     def _show_runs(self) -> None:
         predicted = self.workspace.predicted
-        if predicted.run != self._run_said and self.controls.job is None:
+        if predicted.run != self._run_shown and self.controls.job is None:
             # What was said of another run would be taken for this one's.
             self.messages.clear()
-        self._run_said = predicted.run
+        self._run_shown = predicted.run
         self.run.clear()
         for run in reversed(predicted.runs):
             self.run.addItem(run_title(run), run.id)
@@ -190,6 +190,8 @@ class ReviewDock(Dock):
             self.chooser.put(None, None, 0.6)
             return
         self.chooser.put(session.maps, session.overlay.shown, session.overlay.opacity)
+        if is_as_scanned(session):
+            self.frame.hide()  # places of the reference are others on a stain's own glass
 
     def _show_buttons(self) -> None:
         workspace = self.workspace
