@@ -90,7 +90,7 @@ def test_a_patch_set_says_what_changed_since(tiny_case: Path) -> None:
     latest, older = jobs.patchsets(tiny_case)
     assert (latest.outdated, older.id) == ((), fresh.id)
     shutil.rmtree(tiny_case / "cases" / "S03")
-    assert jobs.patchsets(tiny_case)[0].outdated == ("of cases that are gone: 1 case",)
+    assert jobs.patchsets(tiny_case)[0].outdated == ("still with 1 case that left the study",)
 
 
 def test_a_damaged_patch_set_is_listed_with_its_reason(tiny_case: Path) -> None:

@@ -132,3 +132,16 @@ def test_names_are_ticked_once_they_are_known(form):
     assert form.changes() == {}
     form.put({"names": ("b",)})
     assert form.settings().names == ("b",)
+
+
+def test_no_limit_is_a_word_and_not_a_zero(qtbot):
+    form = SettingsForm(jobs.settings_of("train"), ("stop_after_minutes",))
+    qtbot.addWidget(form)
+    row = form.rows["stop_after_minutes"]
+    assert row.editor.text() == "no limit"
+    row.editor.setText("30")
+    assert form.changes() == {"stop_after_minutes": 30.0}
+    for text in ("No limit", "0", ""):
+        row.editor.setText(text)
+        assert not form.problem
+        assert form.changes() == {}

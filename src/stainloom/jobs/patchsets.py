@@ -141,15 +141,15 @@ def _outdated(then: Mapping[str, MadeFrom], now: Mapping[str, _Now], reference: 
     """What changed since a set was cut, one sentence each."""
     both = [(then[name], now[name]) for name in then if name in now]
     counted = {
-        "older than the paint of": sum(old.labels != new.labels for old, new in both),
-        "older than an alignment of": sum(_differ(old.warps, new.warps, old.warps) for old, new in both),
-        "older than the colours of": sum(
+        "older than the paint of {}": sum(old.labels != new.labels for old, new in both),
+        "older than an alignment of {}": sum(_differ(old.warps, new.warps, old.warps) for old, new in both),
+        "older than the colours of {}": sum(
             _differ(old.normalizations, new.normalizations, {reference, *old.warps}) for old, new in both
         ),
-        "of cases that are gone:": len(then.keys() - now.keys()),
-        "without the paint of": sum(bool(new.labels) for name, new in now.items() if name not in then),
+        "still with {} that left the study": len(then.keys() - now.keys()),
+        "without the paint of {}": sum(bool(new.labels) for name, new in now.items() if name not in then),
     }
-    return tuple(f"{said} {many(count, 'case')}" for said, count in counted.items() if count)
+    return tuple(said.format(many(count, "case")) for said, count in counted.items() if count)
 
 
 def _differ(then: Mapping[str, str], now: Mapping[str, str], used: Iterable[str]) -> bool:

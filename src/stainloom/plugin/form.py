@@ -27,6 +27,9 @@ _WRONG = "#F0B23C"
 _TICKS_A_LINE = 3
 _MORE, _LESS = "More settings", "Fewer settings"
 
+_UNLIMITED = "no limit"
+"""What a 0 is called where the help of a field says so."""
+
 
 def label_of(field: Field) -> str:
     """A setting's name for a reader, its unit behind a comma: `turn_most_deg` is *Turn most, degrees*."""
@@ -37,8 +40,7 @@ def label_of(field: Field) -> str:
     if not rest:
         return unit
     text = " ".join(rest).capitalize()
-    said = f"{text}, {unit}" if unit else text
-    return f"{said} (0: no limit)" if "0: no limit" in field.help else said
+    return f"{text}, {unit}" if unit else text
 
 
 def bounds_of(field: Field) -> str:
@@ -112,7 +114,11 @@ class _Row(QWidget):
         elif isinstance(self.editor, QComboBox):
             self.editor.setCurrentIndex(self.field.choices.index(value))
         else:
-            self.editor.setText(_text(value))
+            self.editor.setText(_UNLIMITED if value == 0 and self._may_be_unlimited else _text(value))
+
+    @property
+    def _may_be_unlimited(self) -> bool:
+        return f"0: {_UNLIMITED}" in self.field.help
 
     def value(self) -> Any:
         """What the editor holds; `ValueError` in the user's words where it is nothing that the field can take."""
@@ -128,6 +134,8 @@ class _Row(QWidget):
             return tuple(self._one(part) for part in parts) if parts or not self.field.optional else None
         if not text and self.field.optional:
             return None
+        if text.lower() in ("", _UNLIMITED) and self._may_be_unlimited:
+            return self.field.kind(0)
         return self._one(text)
 
     def offer(self, names: Sequence[str]) -> bool:
