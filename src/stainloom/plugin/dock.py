@@ -512,7 +512,7 @@ class JobDock(Dock):
         make = self.spec.anew[1] if self.spec.anew is not None and self.anew.isChecked() else self.spec.plan
         self._plan = plan = make(self.workspace, everything)
         caution = f"! {self.panel.caution}" if self.panel.caution else ""
-        self.state.setText(plan.missing or " ".join(filter(None, (plan.state, caution))))
+        self.state.setText(plan.missing or "\n".join(filter(None, (plan.state, caution))))
         self._remedy = plan.remedy if plan.missing else self.panel.remedy
         self.first.setVisible(bool(self._remedy))
         self.first.setText(f"Go to {self._remedy}")
