@@ -11,7 +11,7 @@ import torch
 from stainloom.errors import ModelError
 from stainloom.io.runs import load_run, load_state, save_run, save_state
 from stainloom.model.settings import TrainSettings
-from stainloom.model.train import train
+from stainloom.model.train import _calls_beat, train
 from stainloom.progress import Cancelled
 from stainloom.settings import as_json
 
@@ -51,6 +51,20 @@ def test_shuffled_labels_end_as_did_not_learn(make_patches):
     assert result.outcome == "did not learn"
     assert result.figures["epochs"] == 5
     assert "class mix" in result.figures["stopped"]
+
+
+@pytest.mark.parametrize(
+    ("matrix", "beaten"),
+    [
+        ([[40, 30, 30], [20, 50, 30], [20, 20, 60]], True),
+        ([[100, 0, 0], [60, 0, 0], [40, 0, 0]], False),  # always the largest class
+        ([[40, 30, 30], [33, 34, 33], [30, 35, 35]], False),  # chance
+        ([[3, 1], [1, 3]], False),  # too few to tell
+        ([[100, 0], [0, 0]], False),  # one class alone says nothing
+    ],
+)
+def test_more_right_than_the_largest_class_is_learning(matrix, beaten):
+    assert _calls_beat(np.array(matrix)) is beaten
 
 
 def test_pixels_without_signal_end_as_did_not_learn(make_patches):

@@ -279,4 +279,5 @@ def test_a_message_about_a_slide_leads_to_it(docks, tiny_case, qtbot):
     assert button.text() == "Show VG of S02"
     button.click()
     qtbot.waitUntil(lambda: workspace.session.view.case.name == "S02", timeout=20_000)
-    assert workspace.session.looking.stain == "VG"
+    shown = workspace.session.layers.shown(workspace.viewer)
+    assert shown.pair == "VG"

@@ -101,9 +101,11 @@ def train(
     if run.outcome != "learned" and not control_run:
         raise ModelError(
             f"the network did not learn from these patches (run {id} keeps the record)",
-            expected="a validation loss below that of guessing by class shares",
-            found=f"{run.figures['validation_loss']:.2f} against {run.figures['prior_loss']:.2f}",
-            next="look at the patches of each class, export more of them, or train longer",
+            expected="more than chance: a validation loss clearly below that of guessing by class shares, or clearly more "
+            "windows right than by calling all of them the largest class",
+            found=f"a loss of {run.figures['validation_loss']:.2f}, guessing {run.figures['prior_loss']:.2f}; "
+            f"{run.figures['validation_accuracy']:.0%} right",
+            next="train longer, or look at the patches of each class and export more of them",
         )
     test = run.figures["test"]
     if test:

@@ -35,7 +35,7 @@ _PAUSE_S = 0.05
 _BETAS, _EPSILON = (0.9, 0.999), 1e-8
 _VALIDATION_BATCH = 256
 # Below the loss of the class mix by more than chance: three standard errors, and a hundredth of it.
-_ERRORS_LEAST, _GAIN_LEAST = 3.0, 0.01
+_ERRORS_LEAST, _GAIN_LEAST, _CALLS_LEAST = 3.0, 0.01, 0.05
 
 
 def _go() -> Literal["go"]:
@@ -320,7 +320,9 @@ class Training:
         if better:
             self.best = {name: value.detach().clone() for name, value in self.network.state_dict().items()}
             self.best_loss, self.best_epoch, self.stale = loss, self.epoch, 0
-            self.learned = _beats(prior - losses, float(prior.mean()))
+            self.learned = _beats(prior - losses, float(prior.mean())) or (
+                loss < float(prior.mean()) and _calls_beat(matrix)
+            )
         elif self.learned:
             self.stale += 1
         figures = EpochFigures(
@@ -383,7 +385,8 @@ class Training:
         last = self.history[-1]
         said = f"{now}: {last['validation_accuracy']:.0%} of the validation windows right"
         if not self.learned:
-            return f"{said}, its probabilities no better than guessing yet"
+            left = max(0, self.settings.learn_epochs - self.epoch)
+            return f"{said}, which may still be chance; gives up after {many(left, 'more epoch')} like this"
         left = self.patience - self.stale
         epoch_s = self.elapsed() / max(1e-9, self.epoch + self.epoch_seen / self.epoch_length)
         return f"{said}; ends after {many(left, 'more epoch')} without a better one, about {lasting(left * epoch_s)}"
@@ -456,6 +459,19 @@ def _classes(patches: Patches, samples: Samples) -> tuple[LesionClass, ...]:
             next="paint a second class, or export patches of more patients",
         )
     return classes
+
+
+def _calls_beat(matrix: NDArray[np.int64]) -> bool:
+    """Whether more is called right than by always calling the largest class, beyond chance, and not of one class alone.
+
+    A network that is sure of a few wrong calls has a high loss for a long time, whatever it has learned.
+    """
+    seen = matrix.sum(axis=1)
+    right, largest = float(matrix.trace() / seen.sum()), float(seen.max() / seen.sum())
+    error = math.sqrt(right * (1 - right) / float(seen.sum()))
+    even = 1 / int((seen > 0).sum())
+    beaten = right - largest > max(_ERRORS_LEAST * error, _CALLS_LEAST)
+    return beaten and balanced_accuracy(matrix) - even > _CALLS_LEAST
 
 
 def _beats(gains: NDArray[np.float64], prior: float) -> bool:

@@ -102,7 +102,9 @@ class JobSpec:
     anew
         What a check box says that makes Run do also what is done already, and what Run would do then.
     following
-        Name of the dock that comes next.
+        Name of the dock that comes next; empty for none.
+    pairs
+        Whether what is said of a stain is judged in a checkerboard with the reference.
     """
 
     name: str
@@ -119,7 +121,8 @@ class JobSpec:
     hidden: Sequence[str] = ()
     panel: Callable[[Workspace], Panel] | None = None
     anew: tuple[str, Callable[[Workspace, bool], Plan]] | None = None
-    following: str = ""
+    following: Callable[[Workspace], str] = lambda workspace: ""
+    pairs: bool = False
 
 
 class Panel(QWidget):
@@ -208,6 +211,7 @@ class Dock(QScrollArea):
         self.state.setStyleSheet("font-weight: bold")
         self.rows.addWidget(self.state)
         self.messages = Messages(self._place_in)
+        self._pairs = False
         self._frame: QDockWidget | None = None
         workspace.state_changed.connect(self.look)
         workspace.case_changed.connect(self.look)
@@ -227,7 +231,8 @@ class Dock(QScrollArea):
             return None
         case, stain = found["case"], found["stain"] or ""
         stain = stain if stain in state.stains else ""
-        return f"Show {stain} of {case}" if stain else f"Show {case}", lambda: self.workspace.show_place(case, stain)
+        said = f"Show {stain} of {case}" if stain else f"Show {case}"
+        return said, lambda: self.workspace.show_place(case, stain, pair=self._pairs)
 
     def look(self) -> None:
         """Show what is so now. Docks that show more say more."""
@@ -465,7 +470,7 @@ class JobDock(Dock):
 
     def __init__(self, workspace: Workspace, spec: JobSpec) -> None:
         super().__init__(workspace, spec.name, spec.purpose)
-        self.spec = spec
+        self.spec, self._pairs = spec, spec.pairs
         self.form = SettingsForm(spec.settings, spec.basic, spec.hidden)
         self.form.changed.connect(self.look)
         self.scope = QComboBox()
@@ -568,7 +573,7 @@ class JobDock(Dock):
         self.panel.follow(job)
 
     def _next_dock(self) -> Act | None:
-        following = self.spec.following
+        following = self.spec.following(self.workspace)
         return (f"Next: {following}", lambda: self.workspace.dock_wanted.emit(following)) if following else None
 
     def cancel(self) -> None:

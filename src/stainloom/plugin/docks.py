@@ -98,6 +98,10 @@ def _aligned(result: Result) -> str:
     return f"{good} of {many(len(verdicts), 'stain')} aligned well{doubtful}."
 
 
+def _after_align(workspace: Workspace) -> str:
+    return "Colour" if workspace.case is not None and workspace.case.painted else "Paint"
+
+
 def _plan_colour(workspace: Workspace, everything: bool) -> Plan:
     state = workspace.state
     if state is None:
@@ -109,7 +113,7 @@ def _plan_colour(workspace: Workspace, everything: bool) -> Plan:
     if not everything:
         return _plan_one_colour(workspace, state, done)
     if done and len(done) < len(state.cases):
-        said += " All run together: the look that they are brought to is their median."
+        said += " All run together and get one look, the median of all."
     every = "all " if len(state.cases) > 1 else ""
     return Plan(f"Normalize {every}{many(len(state.cases), 'case')}", said, ("normalize", str(state.path)))
 
@@ -148,7 +152,9 @@ def _plan_patches(workspace: Workspace, everything: bool) -> Plan:
     raw = [case.name for case in painted if not case.normalized]
     if raw and len(raw) < len(painted):
         missing = f"Normalize the other painted cases too: {named(raw)}. A network must not see both raw and normalized colours."
-        return Plan("Export patches", "", missing=missing, remedy="Colour")
+        if unaligned:
+            missing = f"Align the other painted cases in every stain: {named(unaligned)}. {missing}"
+        return Plan("Export patches", "", missing=missing, remedy="Align" if unaligned else "Colour")
     if raw:
         said += " Raw colours: no painted case is normalized."
     words = ["export", str(state.path)]
@@ -190,7 +196,8 @@ _JOBS = (
         by_case=True,
         panel=AlignPanel,
         anew=("Align all anew, also what is aligned well", _plan_align_anew),
-        following="Paint",
+        following=_after_align,
+        pairs=True,
     ),
     JobSpec(
         "Colour",
@@ -202,7 +209,7 @@ _JOBS = (
         all_first=True,
         basic=("method",),
         panel=ColourPanel,
-        following="Patches",
+        following=lambda workspace: "Patches",
     ),
     JobSpec(
         "Patches",
@@ -212,7 +219,7 @@ _JOBS = (
         _said,
         basic=("size_px", "um_per_px"),
         panel=PatchesPanel,
-        following="Train",
+        following=lambda workspace: "Train",
     ),
     JobSpec(
         "Train",
@@ -225,7 +232,7 @@ _JOBS = (
         offers=_patch_stains,
         cancelled="Cancelled. What it had learned is kept: it can go on.",
         panel=TrainPanel,
-        following="Review",
+        following=lambda workspace: "Review",
     ),
 )
 

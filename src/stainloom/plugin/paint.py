@@ -67,10 +67,14 @@ class PaintDock(Dock):
         self.body = QWidget()
         self.palette_table = _make_palette()
         self.palette_table.cellClicked.connect(self._choose)
+        self.unpainted = QPushButton()
+        self.unpainted.hide()
+        self.unpainted.clicked.connect(lambda: workspace.show_place(self._unpainted, ""))
+        self._unpainted = ""
         self.lesion_table = LesionList()
         self.lesion_table.wanted.connect(self._fly)
         self._lay_out()
-        for part in (self.first, self.again, self.body, self.messages):
+        for part in (self.first, self.again, self.body, self.messages, self.unpainted):
             self.rows.addWidget(part)
         self.rows.addStretch()
         workspace.saving_changed.connect(self._say_state)
@@ -188,8 +192,10 @@ class PaintDock(Dock):
     def _say_state(self, *_: object) -> None:
         painter, case = self._painter, self.workspace.case
         if painter is None:
+            self.unpainted.hide()
             self.state.setText("Open a case first.")
             return
+        self._offer_unpainted()
         name = painter.paint.case.name if case is None else case.name
         if painter.read_only:
             self.state.setText(f"{name}: {painter.read_only}")
@@ -199,6 +205,14 @@ class PaintDock(Dock):
         count = len(painter.lesions)
         said = f"{count} lesion{'' if count == 1 else 's'}, {area:.2f} mm²" if count else "nothing painted yet"
         self.state.setText(f"{name}: {said}; {text if fine else '! ' + text}.")
+
+    def _offer_unpainted(self) -> None:
+        """Who has painted this case looks for the next that has no paint."""
+        state, case = self.workspace.state, self.workspace.case
+        left = [one.name for one in state.cases if one.looked and not one.painted and not one.problem] if state else []
+        self._unpainted = next((name for name in left if case is None or name != case.name), "")
+        self.unpainted.setVisible(bool(self._unpainted and case is not None and self._painter.areas_px))
+        self.unpainted.setText(f"Next without paint: {self._unpainted}")
 
     def _say_refused(self, error: StainloomError) -> None:
         self.messages.clear()

@@ -110,7 +110,7 @@ class Workspace(QObject):
         self._wish: _Wish | None = None
         self._opening = False
         self._shown_changed = False
-        self._stain_wanted = ("", "")
+        self._stain_wanted = ("", "", False)
         self._painted = QTimer(self)
         self._painted.setSingleShot(True)
         self._painted.setInterval(_PAINTED_MS)
@@ -363,9 +363,9 @@ class Workspace(QObject):
             self.close_case()
             self.open_case(name)
 
-    def show_place(self, case: str, stain: str) -> None:
-        """Show a case, and a stain of it, where somebody is led to by a message."""
-        self._stain_wanted = (case, stain)
+    def show_place(self, case: str, stain: str, *, pair: bool = False) -> None:
+        """Show a case, and a stain of it, alone or in a checkerboard with the reference: where a message leads to."""
+        self._stain_wanted = (case, stain, pair)
         if self.session is not None and self.session.view.case.name == case:
             self._show_wanted_stain()
             return
@@ -375,10 +375,14 @@ class Workspace(QObject):
             self.refused.emit(error)
 
     def _show_wanted_stain(self) -> None:
-        case, stain = self._stain_wanted
-        self._stain_wanted = ("", "")
-        if stain and self.session is not None and self.session.view.case.name == case:
-            self.session.show_stain(stain)
+        (case, stain, pair), session = self._stain_wanted, self.session
+        self._stain_wanted = ("", "", False)
+        if not stain or session is None or session.view.case.name != case:
+            return
+        if pair and stain != session.looking.reference and session.looking.stain_view(stain).usable:
+            session.show_pair(stain)
+        else:
+            session.show_stain(stain)
 
     def step(self, by: int) -> None:
         """Show the next case (1) or the one before (-1); at the ends it stays. Several steps in a row open the last alone."""
