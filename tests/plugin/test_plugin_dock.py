@@ -22,6 +22,7 @@ class Desk(QObject):
     def __init__(self):
         super().__init__()
         self.queue = JobQueue(self)
+        self.state = None
 
     def run(self, title, words, ended):
         job = Job(title, words)
