@@ -489,8 +489,9 @@ def growth_mb(counted: list[float]) -> float:
 
 
 def largest_step_mb(counted: list[float]) -> float:
-    """By how much one round alone was above the growth of all: what the slope does not see."""
-    return float(np.max(np.diff(counted)) - growth_mb(counted) / 10)
+    """By how much one round alone was above the usual one: what the slope does not see."""
+    steps = np.diff(counted)
+    return float(steps.max() - np.median(steps))
 
 
 def leak_lines(used: dict[str, list[float]]) -> list[str]:
