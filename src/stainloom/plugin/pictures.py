@@ -195,12 +195,16 @@ def _classes(session: Session) -> Iterator[Picture]:
     if session.maps is None:
         return
     session.show_stain(session.view.reference.name)
+    painted = session.layers.lesions
+    if painted is not None:
+        painted.visible = True  # as outlines: what somebody called it, around what the network calls it
     session.show_overlay(CLASSES)
     session.viewer.layers.selection.active = session.layers.predicted
     session.look_at(_whole_reference(session), beside_legend=True)
     caption = (
         f"What the network predicts for each place of {session.view.reference.name} from {len(session.maps.weights)} stains together, in the "
         "colours of the legend; where nothing was predicted the slide shows through."
+        + (" Outlines: what was painted." if painted is not None else "")
     )
     yield Picture("classes.png", _said(session, caption), photograph(session.viewer))
 
