@@ -24,6 +24,7 @@ def docks(make_napari_viewer, qtbot):
     yield made
     made.workspace.queue.stop()
     made.workspace.close_case()
+    qtbot.wait(200)  # what was put off, and threads that end, hold the window
 
 
 def settled(workspace, qtbot) -> None:
