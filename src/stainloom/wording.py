@@ -29,6 +29,10 @@ def size_of(bytes_: float) -> str:
     return f"{bytes_ / 1e6:.0f} MB" if bytes_ >= 1e6 else f"{max(1, round(bytes_ / 1e3))} kB"
 
 
+DAY_AND_TIME = "%d %b %Y %H:%M"
+"""A form of `moment`: *3 Nov 2026 14:03*."""
+
+
 def moment(when: str | datetime, form: str = "%Y-%m-%d %H:%M UTC", zone: tzinfo | None = UTC) -> str:
     """A moment for the reader, also from ISO 8601: *2026-11-23 10:00 UTC*; without a zone, as clocks here show it.
 

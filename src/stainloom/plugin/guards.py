@@ -52,12 +52,14 @@ class Guards(QObject):
 
     def _bring_back(self, event: Any) -> None:
         session, layer, place = self.workspace.session, event.value, event.index
-        if session is None or not self._stays(layer):
+        if session is None or not any(
+            layer is one for one in (session.layers.lesions, *session.layers.stains.values())
+        ):
             return
         viewer = self.workspace.viewer
 
         def put() -> None:
-            if self.workspace.session is session and self._stays(layer) and layer not in viewer.layers:
+            if self.workspace.session is session and layer not in viewer.layers:
                 viewer.layers.insert(min(place, len(viewer.layers)), layer)
                 painted = layer is session.layers.lesions
                 self._say(
@@ -68,14 +70,6 @@ class Guards(QObject):
 
         # napari is still about removing it.
         QTimer.singleShot(0, put)
-
-    def _stays(self, layer: Any) -> bool:
-        """Whether a layer is part of the case: its paint, or a stain."""
-        session, painter = self.workspace.session, self.workspace.painter
-        if session is None:
-            return False
-        painted = painter is not None and painter.layer is not None and layer is painter.layer
-        return painted or any(layer is stain for stain in session.layers.stains.values())
 
     def _say(self, text: str) -> None:
         self.workspace.viewer.status = text

@@ -209,8 +209,9 @@ class PaintDock(Dock):
     def _offer_unpainted(self) -> None:
         """Who has painted this case looks for the next that has no paint."""
         state, case = self.workspace.state, self.workspace.case
-        left = [one.name for one in state.cases if one.looked and not one.painted and not one.problem] if state else []
-        self._unpainted = next((name for name in left if case is None or name != case.name), "")
+        cases = () if state is None else state.cases
+        left = (one.name for one in cases if one.looked and not one.painted and not one.problem and one is not case)
+        self._unpainted = next(left, "")
         self.unpainted.setVisible(bool(self._unpainted and case is not None and self._painter.areas_px))
         self.unpainted.setText(f"Next without paint: {self._unpainted}")
 

@@ -20,7 +20,7 @@ from stainloom.plugin.form import options
 from stainloom.plugin.glance import Glance
 from stainloom.plugin.job import Job, Result
 from stainloom.plugin.workspace import Workspace
-from stainloom.wording import listed, many, moment, named, size_of
+from stainloom.wording import DAY_AND_TIME, listed, many, moment, named, size_of
 
 SETS = {"train": "training", "validation": "validation", "test": "test"}
 _DEBOUNCE_MS = 700
@@ -205,7 +205,7 @@ class PatchesPanel(Panel):
         for one in found:
             sign = "\N{MULTIPLICATION SIGN} " if one.problem else "! " if one.outdated else ""
             self.sets.addItem(
-                f"{sign}{moment(one.made, '%d %b %Y %H:%M', None)}   {many(one.windows, 'window')}   {one.id[:8]}",
+                f"{sign}{moment(one.made, DAY_AND_TIME, None)}   {many(one.windows, 'window')}   {one.id[:8]}",
                 one.id,
             )
         self.sets.setCurrentIndex(max(0, self.sets.findData(newest)) if found else -1)

@@ -30,13 +30,12 @@ from stainloom.plugin.job import Job, Result
 from stainloom.plugin.patches import old_patches
 from stainloom.plugin.workspace import Workspace
 from stainloom.settings import describe
-from stainloom.wording import lasting, listed, many, moment
+from stainloom.wording import DAY_AND_TIME, lasting, listed, many, moment
 
 _LOOK_MS = 2000
 _TABLE_LEAST_PX, _TABLE_MOST_PX = 120, 260
 _TICK, _CROSS = "\N{CHECK MARK}", "\N{MULTIPLICATION SIGN}"
 _FEW_PATIENTS = 10
-_WHEN = "%d %b %Y %H:%M"
 
 
 class TrainPanel(Panel):
@@ -274,7 +273,9 @@ class TrainPanel(Panel):
         else:
             run = run or next((one for one in self.seen.runs if one.history), None)
             history = list(run.history) if run is not None else []
-            title = f"{_called(run.stains)}, {moment(run.made, _WHEN, None)}" if run is not None and run.made else ""
+            title = (
+                f"{_called(run.stains)}, {moment(run.made, DAY_AND_TIME, None)}" if run is not None and run.made else ""
+            )
         there = bool(history) or self._job is not None
         if history:
             bests = [row["epoch"] for row in history if row.get("best")]
@@ -377,7 +378,7 @@ def _called(stains: Sequence[str]) -> str:
 def basis_said(latest: PatchSetState, stains: Sequence[str], runs: Sequence[RunState]) -> str:
     """When and for what the patches were cut, and how long one look at all of them took the last time with as many stains."""
     training = latest.sets.get("train", 0)
-    said = f"Patches of {moment(latest.made, _WHEN, None)}, {training:,} of the windows for training."
+    said = f"Patches of {moment(latest.made, DAY_AND_TIME, None)}, {training:,} of the windows for training."
     alike = next((run for run in runs if len(run.stains) == len(stains) and run.seconds > 0 and run.history), None)
     if alike is None or not alike.history[-1].get("passes"):
         return said
@@ -399,7 +400,7 @@ def interrupted_said(found: Interrupted) -> str:
     """A training that can go on, in words."""
     stains = _called(found.settings.stains) if found.settings.stains else "all stains"
     control = f" ({found.settings.control})" if found.settings.control != "none" else ""
-    return f"A training of {stains}{control} was interrupted after {many(len(found.history), 'epoch')}; its state of {moment(found.kept, _WHEN, None)} is kept. It goes on with the limits of the form."
+    return f"A training of {stains}{control} was interrupted after {many(len(found.history), 'epoch')}; its state of {moment(found.kept, DAY_AND_TIME, None)} is kept. It goes on with the limits of the form."
 
 
 def changed_settings(found: Interrupted) -> dict[str, Any]:
@@ -413,7 +414,7 @@ def changed_settings(found: Interrupted) -> dict[str, Any]:
 
 def run_cells(run: RunState) -> tuple[str, str, str]:
     """A row of the table: when and what, how good, whether it can be used."""
-    when = moment(run.made, _WHEN, None) if run.made is not None else run.id
+    when = moment(run.made, DAY_AND_TIME, None) if run.made is not None else run.id
     name = f"{when}\n{_called(run.stains)}" if run.stains else when
     if run.problem:
         return name, "", f"{_CROSS} cannot\nbe used"

@@ -156,8 +156,8 @@ def assess(
     verdict: Verdict = "failed" if hopeless else "check" if doubts else "good"
     said = {
         "good": "The sections agree in their fine structure",
-        "check": "It is used all the same; look at the checkerboard first: " + "; ".join(doubts),
-        "failed": "It is treated as missing: " + "; ".join(doubts),
+        "check": "Look at the checkerboard before using this alignment: " + "; ".join(doubts),
+        "failed": "Do not use this alignment: " + "; ".join(doubts),
     }[verdict]
     return Quality(verdict, levels, agreement, local_correlation, explained, lead, said + ".")
 
