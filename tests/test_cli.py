@@ -170,7 +170,7 @@ def test_a_box_that_is_none_is_wrong_use(study: Path, capsys: pytest.CaptureFixt
 
 def test_labels_of_no_scale_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["study", "new", str(tmp_path / "s"), "--label-um", "0"]) == FAILED
-    assert "um per px" in capsys.readouterr().err
+    assert "µm per px" in capsys.readouterr().err
 
 
 def test_a_mistake_of_ours_is_a_line_for_the_dock_and_no_silence(

@@ -373,8 +373,10 @@ def test_a_training_that_was_cancelled_goes_on_and_equals_one_that_was_not(told_
     resumed = load_run(told_apart / "runs" / jobs.train(told_apart, _TRAINING, resume=True).figures["run"])
     whole = load_run(told_apart / "runs" / jobs.train(told_apart, _TRAINING).figures["run"])
     assert all((resumed.weights[name] == whole.weights[name]).all() for name in whole.weights)
-    with pytest.raises(ModelError, match="no training to go on with"):
+    with pytest.raises(ModelError, match="ended at its limits"):
         jobs.train(told_apart, _TRAINING, resume=True)
+    with pytest.raises(ModelError, match="no training to go on with"):
+        jobs.train(told_apart, replace(_TRAINING, seed=7), resume=True)
 
 
 def test_shifted_stains_share_nothing_with_their_study(told_apart: Path, tmp_path: Path) -> None:

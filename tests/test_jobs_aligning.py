@@ -19,6 +19,7 @@ from stainloom.io.arrays import read_arrays
 from stainloom.io.casefile import StudyFolder
 from stainloom.io.slides import open_slide
 from stainloom.io.tiles import TileCache
+from stainloom.jobs.survey import StainState
 from stainloom.tissue import tissue_mask
 
 
@@ -95,6 +96,35 @@ def test_leaving_out_by_command_line(tiny_case: Path, capsys: pytest.CaptureFixt
     assert main([*words, "--undo"]) == DONE
     assert StudyFolder.open(tiny_case).case("S01").left_out == ()
     assert main(["case", "leave-out", str(tiny_case), "S01", "--stain", "HE"]) == FAILED
+
+
+def test_an_alignment_in_doubt_that_was_looked_at_counts_as_good(
+    tiny_case: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = StudyFolder.open(tiny_case)
+    warp, _ = folder.current_warp("S01", "SMA")  # type: ignore[misc]
+
+    def verdict(found: str) -> str:
+        return folder.save_warp("S01", "SMA", warp, {"verdict": found, "message": "Only a fifth agrees"})
+
+    def state() -> StainState:
+        return next(stain for stain in jobs.survey(tiny_case).case("S01").stains if stain.name == "SMA")
+
+    id = verdict("check")
+    assert (state().verdict, state().in_doubt, state().accepted, state().to_align) == ("check", True, False, True)
+    words = ["case", "accept", str(tiny_case), "S01", "--stain", "SMA"]
+    assert main(words) == DONE
+    assert "SMA of case S01 counts as aligned" in capsys.readouterr().out
+    assert (state().verdict, state().accepted, state().to_align) == ("good", True, False)
+    assert state().message.startswith("Looked at and found right, ")
+    assert state().message.endswith("Only a fifth agrees")
+    assert folder.current_warp_id("S01", "SMA") == id  # what was made with it holds
+    assert main([*words, "--undo"]) == DONE
+    assert (state().verdict, state().accepted) == ("check", False)
+    for found in ("good", "failed"):
+        verdict(found)
+        with pytest.raises(CaseError, match="not in doubt"):
+            jobs.accept(tiny_case, "S01", "SMA")
 
 
 @pytest.mark.parametrize("mirrored", [False, True])

@@ -316,6 +316,8 @@ def _parser() -> argparse.ArgumentParser:
     swap.add_argument("--um-per-px", type=float, help="scale of a slide whose file states none")
     leave = _stain_job(verbs, "leave-out", "Leave a stain out of a case; its results are kept.", _leave_out)
     leave.add_argument("--undo", action="store_true", help="take it in again")
+    accept = _stain_job(verbs, "accept", "Say that an alignment to be checked was looked at and is right.", _accept)
+    accept.add_argument("--undo", action="store_true", help="take it back")
     lay = _stain_job(verbs, "lay", "Use a stain where a hand laid it, as it is.", _lay)
     lay.add_argument("--start-from", type=Path, required=True, metavar="FILE", help=_START)
 
@@ -342,7 +344,9 @@ def _parser() -> argparse.ArgumentParser:
     train.set_defaults(pauses=False)
     _stains(train)
     train.add_argument("--patchset", help="the latest unless given")
-    train.add_argument("--resume", action="store_true", help="go on with the training that was interrupted")
+    train.add_argument(
+        "--resume", action="store_true", help="go on with a training that was interrupted, or that a limit ended"
+    )
     _options(train, jobs.settings_of("train"))
     predict = _study_job(commands, "predict", "Lay class map and stain weights over a case.", _predict)
     _cases(predict)
@@ -548,6 +552,10 @@ def _case_replace(given: argparse.Namespace, progress: Progress, control: Contro
 
 def _leave_out(given: argparse.Namespace, progress: Progress, control: Control) -> jobs.Outcome:
     return jobs.leave_out(given.study, given.case, given.stain, undo=given.undo)
+
+
+def _accept(given: argparse.Namespace, progress: Progress, control: Control) -> jobs.Outcome:
+    return jobs.accept(given.study, given.case, given.stain, undo=given.undo)
 
 
 def _lay(given: argparse.Namespace, progress: Progress, control: Control) -> jobs.Outcome:

@@ -180,7 +180,7 @@ def test_the_patient_is_asked_for(folder: StudyFolder, slides: Path) -> None:
 
 
 def test_the_scale_is_asked_for(folder: StudyFolder, slides: Path) -> None:
-    said = refused(folder, slides, "does not say its um per px", um_per_px=None)
+    said = refused(folder, slides, "does not say its µm per px", um_per_px=None)
     assert "--um-per-px" in said
     assert "block7_" in said
 
@@ -195,8 +195,8 @@ def test_a_scale_against_the_files_own(folder: StudyFolder, tmp_path: Path, give
     for number, stain in enumerate(NAMES):
         scaled(tmp_path / "scans" / "b" / f"{stain}.tif", number, 0.5)
     if not ok:
-        said = refused(folder, tmp_path / "scans" / "b", "another um per px than you", um_per_px=given)
-        assert "0.5 x 0.5 um per px in the file" in said
+        said = refused(folder, tmp_path / "scans" / "b", "another µm per px than you", um_per_px=given)
+        assert "0.5 x 0.5 µm per px in the file" in said
         return
     (case,) = add(folder, tmp_path / "scans" / "b", um_per_px=given)
     assert case.slides["HE"].um_per_px == pytest.approx((0.5, 0.5), rel=1e-3)

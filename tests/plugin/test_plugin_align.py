@@ -11,6 +11,7 @@ from test_plugin_workspace import docks as docks
 from stainloom import jobs
 from stainloom.case.warp import Warp
 from stainloom.io.casefile import StudyFolder
+from stainloom.plugin.align import LAID
 
 pytestmark = pytest.mark.screen
 
@@ -156,6 +157,26 @@ def test_what_failed_is_in_no_picture_of_all_stains(align):
     assert all((seen == other).all(axis=-1).mean() > 0.1 for other in others)
     only_failed = (seen == failed).all(axis=-1) & ~np.any([(seen == other).all(axis=-1) for other in others], axis=0)
     assert not only_failed.any()
+
+
+def test_a_stain_in_doubt_is_found_right_and_to_be_looked_at_again(align, tiny_case, qtbot):
+    folder = StudyFolder.open(tiny_case)
+    warp, _ = folder.current_warp("S01", "SMA")
+    id = folder.save_warp("S01", "SMA", warp, {"verdict": "check", "message": "Only a fifth agrees"})
+    align.workspace.take_changes([f"cases/S01/warps/SMA/{id}"])
+    row = align.panel.rows["SMA"]
+    qtbot.waitUntil(row.right.isVisible, timeout=20_000)
+    assert [name for name, other in align.panel.rows.items() if other.right.isVisible()] == ["SMA"]
+    assert row.verdict.text() == "!  check"
+    row.right.click()
+    qtbot.waitUntil(
+        lambda: align.panel.rows["SMA"].verdict.text() == "\N{CHECK MARK}  aligned, looked at", timeout=20_000
+    )
+    qtbot.waitUntil(lambda: align.workspace.settled, timeout=20_000)
+    assert align.workspace.session.looking.stain_view("SMA").trusted
+    align.panel.rows["SMA"].right.click()
+    qtbot.waitUntil(lambda: align.panel.rows["SMA"].verdict.text() == "!  check", timeout=20_000)
+    qtbot.waitUntil(lambda: align.workspace.settled, timeout=20_000)
 
 
 def test_a_stain_is_left_out_and_taken_in_again(align, tiny_case, qtbot):
@@ -362,11 +383,18 @@ def test_cancel_keeps_nothing(align, tiny_case, qtbot):
 def test_another_case_ends_it_and_says_so(align, qtbot):
     hand = by_hand(align, qtbot, "SMA")
     hand.laying.turn(20)
+    place = hand.laying.affine
     align.workspace.step(1)
     qtbot.waitUntil(lambda: align.panel.page is None, timeout=20_000)
-    assert "Turning SMA by hand ended with its case, and nothing of it was kept; SMA is as it was." in said(align)
+    assert "Turning SMA by hand ended with its case; SMA is as it was. Where you had laid it is kept" in said(align)
     assert hand.layer not in align.workspace.viewer.layers
+    by_hand(align, qtbot, "SMA")  # of the other case: nobody laid this one
+    assert LAID not in align.panel.page._starts
+    align.workspace.step(-1)
+    qtbot.waitUntil(lambda: align.panel.page is None, timeout=20_000)
+    assert "kept" not in said(align)
     by_hand(align, qtbot, "SMA")
+    assert np.array_equal(align.panel.page._starts[LAID], place)
     align.workspace.close_case()
     assert align.panel.page is None
     assert len(align.workspace.viewer.layers) == 0

@@ -42,7 +42,7 @@ def test_the_list_is_narrowed_by_name_by_patient_and_by_what_is_missing():
 def test_every_stain_has_a_sign_of_its_own_for_what_is_wrong():
     signs = {sign for case in CASES for sign, _ in signs_of(case)}
     assert signs == {"\N{BLACK CIRCLE}", "\N{CHECK MARK}", "\N{WHITE CIRCLE}", "?", "\N{NOT EQUAL TO}"}
-    assert said_of_stain(VG) == "VG: good, landmarks 4 um apart"
+    assert said_of_stain(VG) == "VG: good, landmarks 4 µm apart"
     assert said_of_stain(replace(VG, found=False, error_um=None)) == "VG: good; its file is not found"
     assert said_of_stain(StainState("VG", "missing", changed=True)) == "VG: another file lies in its place"
 

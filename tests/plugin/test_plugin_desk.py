@@ -87,7 +87,7 @@ def test_the_strip_says_what_is_shown_and_a_click_shows_another(docks, qtbot):
     session.looking.magnify(10)
     session.looking.turn_by(30)
     strip.look()
-    assert strip.magnification.text() == "10x \N{MIDDLE DOT} 1 um/px"
+    assert strip.magnification.text() == "10x \N{MIDDLE DOT} 1 µm/px"
     assert strip.turn.text() == "30\N{DEGREE SIGN}"
     qtbot.mouseClick(strip.turn, Qt.MouseButton.LeftButton)
     assert session.looking.turn_deg == 0
@@ -124,7 +124,7 @@ def test_the_status_line_says_place_and_class_and_whether_all_is_saved(docks, qt
     assert not main_window(workspace.viewer).statusBar().isVisible()
     workspace.viewer.cursor.position = (120.0, 250.0)
     qtbot.waitUntil(lambda: status.found.text_said() == "painted SMNL")
-    assert status.place.text_said() == "x 250  y 120 um"
+    assert status.place.text_said() == "x 250  y 120 µm"
     workspace.viewer.cursor.position = (20.0, 20.0)
     qtbot.waitUntil(lambda: status.found.text_said() == "not painted")
     workspace.viewer.cursor.position = (-20.0, 20.0)
@@ -157,7 +157,25 @@ def test_a_move_of_the_mouse_reads_pixels_and_no_raster(docks, qtbot):
     assert peak < docks.workspace.session.layers.lesions.data.nbytes / 2
 
 
-# Keys
+# Keys, and napari's own buttons
+
+
+def test_the_button_with_the_house_shows_the_whole_section_whatever_lies_elsewhere(docks, qtbot):
+    viewer = docks.workspace.viewer
+    button = viewer.window._qt_viewer.viewerButtons.resetViewButton
+    show_case(docks, small_case(maps=False))
+    looking = docks.workspace.session.looking
+    viewer.add_points([[5000.0, 5000.0]], visible=False)
+    looking.magnify(40)
+    looking.turn_to(30)
+    button.click()
+    rows, cols = looking.size_um
+    assert tuple(viewer.scene.camera.center[-2:]) == pytest.approx((rows / 2, cols / 2))
+    assert looking.turn_deg == 0
+    docks.workspace.close_case()
+    viewer.add_points([[0.0, 0.0], [10.0, 10.0]])
+    button.click()  # without a case it is napari's own: all layers there are
+    assert tuple(viewer.scene.camera.center[-2:]) == pytest.approx((2500, 2500), abs=10)
 
 
 def test_keys_work_while_a_dock_has_the_focus_but_not_while_typing(docks, qtbot):

@@ -65,10 +65,10 @@ def test_every_job_has_a_form_that_gives_its_usual_settings(qtbot, job):
 
 def test_units_stand_beside_names():
     fields = {field.name: label_of(field) for field in describe(Example)}
-    assert fields["brush_um"] == "Brush, um"
+    assert fields["brush_um"] == "Brush, µm"
     assert fields["gentle"] == "Gentle"
     patches = {field.name: label_of(field) for field in describe(jobs.settings_of("export"))}
-    assert patches["um_per_px"] == "um per px"
+    assert patches["um_per_px"] == "µm per px"
 
 
 def test_a_wrong_value_is_said_while_it_is_typed(form, qtbot):
@@ -77,7 +77,7 @@ def test_a_wrong_value_is_said_while_it_is_typed(form, qtbot):
         row.editor.clear()
         qtbot.keyClicks(row.editor, text)
         assert row.problem == "Takes numbers from 0.5 to 64", text
-        assert form.problem.startswith("Brush, um: ")
+        assert form.problem.startswith("Brush, µm: ")
         with pytest.raises(ValueError, match="Takes"):
             form.settings()
     row.editor.clear()

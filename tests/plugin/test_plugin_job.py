@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -104,3 +105,27 @@ def test_a_detached_job_ends_whole_when_its_window_is_gone(qtbot, tmp_path):
     child.stdin.close()
     assert child.wait(120) == 0
     assert (tmp_path / "study" / "study.json").exists()
+
+
+def test_time_left_counts_from_where_the_work_began_without_rests_and_anew_where_it_fell_back(qtbot, monkeypatch):
+    now = [0.0]
+    monkeypatch.setattr("stainloom.plugin.job.time", SimpleNamespace(monotonic=lambda: now[0]))
+    monkeypatch.setattr(Job, "running", True)
+    job = Job("Train", [])
+    monkeypatch.setattr(job, "_say", lambda word: None)
+
+    def at(second: float, share: float) -> float | None:
+        now[0] = second
+        job._take_progress({"done": share, "total": 1.0, "what": "training"})
+        return job.seconds_left
+
+    assert at(0, 0.0) is None  # getting ready
+    assert at(100, 0.4) is None  # it goes on with something, and begins in the middle
+    assert at(160, 0.5) == pytest.approx(300)
+    job.pause()
+    assert job.seconds_left is None
+    now[0] = 3760
+    job.resume()
+    assert job.seconds_left == pytest.approx(300)
+    assert at(3761, 0.2) is None  # a better epoch puts the end off
+    assert at(3821, 0.3) == pytest.approx(420)

@@ -15,6 +15,7 @@ from stainloom.case.study import PROTOCOLS, Study
 from stainloom.case.view import CaseView, MapsView, StainView
 from stainloom.case.warp import Warp
 from stainloom.geometry import ArrayPyramid
+from stainloom.jobs.opening import OUT_OF_FOCUS
 from stainloom.plugin import layers as case_layers
 from stainloom.plugin.overlay import (
     RESEARCH_ONLY,
@@ -163,6 +164,20 @@ def test_a_stain_without_a_slide_has_no_layer_and_the_legend_says_so(renderer, v
 
 def test_the_reason_of_a_verdict_is_told_in_its_own_words():
     assert caution(StainView("VG", None, "missing", "the file was not found")) == "VG: the file was not found"
+
+
+def test_stains_that_are_alike_are_said_together_and_one_out_of_focus_by_itself():
+    view = small_case(("reference", "check", "check", "good", "check"))
+    stains = [
+        dataclasses.replace(stain, message=f"{OUT_OF_FOCUS}." if stain.name == "VG" else "a reason of its own")
+        if stain.verdict == "check"
+        else stain
+        for stain in view.stains
+    ]
+    said = legend(dataclasses.replace(view, stains=tuple(stains)), Shown(checkerboard=True)).notes
+    assert "AB-PAS and Masson: alignments to be checked" in said
+    assert f"VG: {OUT_OF_FOCUS}." in said
+    assert not any("a reason of its own" in note for note in said)
 
 
 def test_every_verdict_has_a_sign_that_differs_without_colour():

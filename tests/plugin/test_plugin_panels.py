@@ -94,4 +94,4 @@ def test_a_training_elsewhere_and_an_interrupted_one_are_said():
         == "A training of HE alone was interrupted after 1 epoch; its state of 23 Nov 2026 12:00 is kept. It goes on with "
         "the limits of the form."
     )
-    assert changed_settings(found) == {"stains": ("HE",), "batch": 32}
+    assert changed_settings(found.settings) == {"stains": ("HE",), "batch": 32}

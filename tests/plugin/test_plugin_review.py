@@ -83,7 +83,7 @@ def settle(docks, qtbot) -> None:
     workspace = docks.workspace
 
     def quiet() -> bool:
-        return not (workspace._looking or workspace.predicted._looking or docks.docks["Review"]._busy)
+        return workspace.settled and not (workspace.predicted._looking or docks.docks["Review"]._busy)
 
     for _ in range(2):
         qtbot.waitUntil(quiet, timeout=30_000)
@@ -140,7 +140,7 @@ def test_a_view_is_predicted_by_one_warm_process_and_appears_in_place(docks, stu
     assert session.overlay.shown == Overlay("weight", "VG")
     row, col = (int(places[0]) for places in (session.maps.class_map > 0).nonzero())
     assert session.layers.shares.data[row, col] == pytest.approx(session.maps.shares_at(row, col)[1][4])
-    assert layer in workspace.viewer.layers
+    assert layer not in workspace.viewer.layers  # hidden, it would still hold what was predicted before
 
     # Reviewed, taken back, and gone with the window.
     dock.mark.click()

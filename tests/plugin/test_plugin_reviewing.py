@@ -61,6 +61,10 @@ def test_a_run_is_told_in_words():
     said = reviewing.run_words(FUSED, FUSED.id)
     assert "Trained on HE, VG, 22 November 2026" in said
     assert "81% of the windows of patients it never saw right; guessing gives 24%." in said
+    tested = dataclasses.replace(FUSED, figures={"test": {**TEST, "patients": ["P1", "P2"]}})
+    assert "81% of the windows of 2 patients it never saw right" in reviewing.run_words(tested, tested.id)
+    assert reviewing.run_words(tested, tested.id, "P2").endswith("P2 is one of them.")
+    assert "P3 is not one of them: it may have learned from this case" in reviewing.run_words(tested, tested.id, "P3")
     assert "only patient" in reviewing.run_words(dataclasses.replace(FUSED, one_patient=True), FUSED.id)
     assert "Never tested" in reviewing.run_words(dataclasses.replace(FUSED, figures={}), FUSED.id)
     assert reviewing.run_title(RunFacts("broken", problem="run.json")) == "broken (cannot be read)"
@@ -114,9 +118,9 @@ def test_what_is_to_be_known_of_maps():
 
 def test_detail_says_what_it_costs():
     assert [reviewing.detail_words(px, 0.5, 14) for px in (7, 14, 28)] == [
-        "one prediction every 3.5 um, 4 times as long",
-        "one prediction every 7 um",
-        "one prediction every 14 um, 4 times as fast",
+        "one prediction every 3.5 µm, 4 times as long",
+        "one prediction every 7 µm",
+        "one prediction every 14 µm, 4 times as fast",
     ]
 
 
@@ -130,7 +134,7 @@ def test_the_place_under_the_cursor_in_words():
     assert reviewing.place_words(Readout((0, 0))) == "Under the cursor: nothing predicted here"
     here = Readout((12345.4, 6789.2), "MF", "MEMA", 0.812, {"MEMA": 0.812}, {"HE": 0.41, "VG": 0.97})
     assert reviewing.place_words(here) == "Under the cursor: MEMA, 0.81 certain; painted MF"
-    assert here.line == "6,789 um, 12,345 um   painted MF   MEMA 0.81   HE .4 VG 1"
+    assert here.line == "6,789 µm, 12,345 µm   painted MF   MEMA 0.81   HE .4 VG 1"
 
 
 def test_the_same_maps_are_known_as_the_same():

@@ -268,7 +268,7 @@ def test_the_readout_names_what_is_painted_and_predicted(opened):
     here = session.readout((120.0, 250.0))
     assert (here.painted, here.predicted) == ("SMNL", "MEMA")
     assert here.weights["VG"] == pytest.approx(0.4)
-    assert here.line.startswith("250 um, 120 um   painted SMNL   MEMA 0.00   HE .0")
+    assert here.line.startswith("250 µm, 120 µm   painted SMNL   MEMA 0.00   HE .0")
     nothing = session.readout((-50.0, 10_000.0))
     assert (nothing.painted, nothing.predicted, nothing.weights) == ("", "", {})
 

@@ -156,6 +156,18 @@ def test_a_training_draws_pauses_goes_on_is_cancelled_and_taken_up_again(docks, 
     qtbot.waitUntil(lambda: len(panel.seen.runs) == 1, timeout=20_000)
     qtbot.waitUntil(lambda: workspace.settled, timeout=20_000)
 
+    (run,) = panel.seen.runs
+    dock.form.put({"stop_after_minutes": 0, "most_epochs": 3})
+    qtbot.waitUntil(lambda: panel.longer.isVisible() and panel.longer.isEnabled(), timeout=20_000)
+    panel.longer.click()
+    qtbot.waitUntil(lambda: controls.job is None, timeout=120_000)
+    qtbot.waitUntil(lambda: len(panel.seen.runs) == 2, timeout=20_000)
+    longer, before = panel.seen.runs
+    assert longer.history[: len(run.history)] == run.history
+    assert len(longer.history) == len(run.history) + 3  # the limits of the form count from where it stopped
+    assert before.settings is None  # the state is that of the longer one
+    qtbot.waitUntil(lambda: workspace.settled, timeout=20_000)
+
 
 def test_patches_that_are_older_than_the_paint_are_said_before_they_are_trained_on(docks, tiny_case, qtbot):
     jobs.export(tiny_case, workers=1)

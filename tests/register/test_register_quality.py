@@ -13,7 +13,9 @@ LEVELS = (LevelReport("low", "search", True),)
     ("figures", "verdict"),
     [
         ((0.49, 0.21, 0.94, 0.15, 0.0), "good"),  # HE and Ki67, right
-        ((0.48, 0.34, 1.00, 0.03, 0.0), "good"),  # simulated HE and VG, right
+        ((0.65, 0.43, 0.95, 0.07, 0.0), "good"),  # simulated HE and SMA, right
+        ((0.37, 0.34, 1.00, 0.03, 0.0), "check"),  # simulated HE and AB-PAS of another patient
+        ((0.34, 0.66, 1.00, 0.06, 0.0), "check"),  # two noise textures
         ((0.34, 0.11, 0.81, 1.00, 0.0), "check"),  # HE and proSPC upside down, as given by a user
         ((0.51, 0.06, 0.85, 1.00, 0.0), "failed"),  # HE and CD31 shifted
         ((0.25, 0.18, 0.99, 0.02, 0.0), "failed"),  # two simulated patients

@@ -16,7 +16,10 @@ from stainloom.case.resample import resample_image
 from stainloom.case.warp import Grid, Warp
 from stainloom.errors import RegistrationError
 from stainloom.geometry import ArrayPyramid, BoxUm, Points, size_um, whole
+from stainloom.register import register as register_module
+from stainloom.register.picture import Picture
 from stainloom.register.register import Registration, refine_lesions, register
+from stainloom.register.rigid import Candidate, Rough, find_rough
 from stainloom.register.settings import RegisterSettings
 
 UM = 4.0
@@ -95,6 +98,28 @@ def test_same_input_same_bytes_whatever_the_threads_inverse_consistent_and_unfol
     down, right = (first.warp.points(places + step) - first.warp.points(places) for step in ([2.0, 0.0], [0.0, 2.0]))
     assert (down[:, 0] * right[:, 1] - down[:, 1] * right[:, 0]).min() > 0.2, "the map folds the tissue"
     json.dumps(first.quality.as_dict(), allow_nan=False)
+
+
+def test_a_mirror_image_that_comes_first_at_the_low_level_is_found_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    rgb = section(3)
+    moving, truth = cut_from(rgb, 25, False, 12.0)
+    places = on_tissue(rgb)
+
+    def other_side_first(fixed: Picture, other: Picture, **how: object) -> Rough:
+        found = find_rough(fixed, other)
+        centre = places.mean(axis=0)
+        linear = found.best.affine[:, :2] @ np.diag([1.0, -1.0])
+        shift = found.best.affine @ np.append(centre, 1.0) - linear @ centre
+        wrong = Candidate("search", np.hstack([linear, shift[:, None]]), 2.0)
+        return Rough(wrong, (found.best,), found.named, 1.0)
+
+    monkeypatch.setattr(register_module, "find_rough", other_side_first)
+    result = register(ArrayPyramid(rgb, UM), moving, QUICK)
+    missed = np.linalg.norm(result.warp.points(places) - truth.points(places), axis=1)
+    assert np.median(missed) < 2.0
+    assert result.quality.verdict == "good"
+    assert result.quality.lead < 1.0  # that of the contest
+    assert result.quality.levels[0].figures["score"] < 2.0  # what is written down is of the one that won
 
 
 @pytest.mark.parametrize("which", ["reference", "moving"])

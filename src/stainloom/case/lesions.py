@@ -49,16 +49,16 @@ class LesionClass:
 
 
 # Names: Halushka et al., Cardiovascular Pathology 25 (2016) 247-257, doi 10.1016/j.carpath.2016.03.002.
-# Colours: Okabe and Ito; the classes switched off use tints.
+# Colours: Okabe and Ito, of which pink is lost on HE; the classes switched off use tints too.
 LESIONS: tuple[LesionClass, ...] = (
     LesionClass(1, "MEMA", "mucoid extracellular matrix accumulation", "#56B4E9"),
     LesionClass(2, "EFFL", "elastic fibre fragmentation or loss", "#E69F00"),
     LesionClass(3, "SMNL", "smooth muscle cell nuclei loss", "#D55E00"),
     LesionClass(4, "MF", "medial fibrosis", "#0072B2"),
-    LesionClass(5, "other", "other lesion", "#CC79A7"),
+    LesionClass(5, "other", "other lesion", "#F0E442"),
     LesionClass(6, "normal", "normal media", "#009E73"),
     LesionClass(7, "MEMA-T", "translamellar mucoid extracellular matrix accumulation", "#9AD3F2", on=False),
-    LesionClass(8, "LMC", "laminar medial collapse", "#F0E442", on=False),
+    LesionClass(8, "LMC", "laminar medial collapse", "#CC79A7", on=False),
     LesionClass(9, "SMD", "smooth muscle cell disorganisation", "#B8A600", on=False),
 )
 """The classes of the aorta protocol."""

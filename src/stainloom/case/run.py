@@ -157,6 +157,13 @@ class RunFacts:
         """Whether it is no better than guessing on patients that it never saw."""
         return is_guessing(self.accuracy, self.chance, self._tested("balanced_accuracy"), len(self.classes))
 
+    @property
+    def held_out(self) -> tuple[str, ...]:
+        """The patients that it was tested on, and never saw before."""
+        test = self.figures.get("test")
+        found = test.get("patients") if isinstance(test, Mapping) else None
+        return tuple(str(one) for one in found) if isinstance(found, list) else ()
+
     def _tested(self, figure: str) -> float | None:
         test = self.figures.get("test")
         found = test.get(figure) if isinstance(test, Mapping) else None

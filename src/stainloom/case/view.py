@@ -45,7 +45,7 @@ class StainView:
     verdict
         How far its place can be trusted.
     message
-        What the verdict means, one sentence; empty for the reference and for good ones.
+        What the verdict means; empty where there is nothing to know.
     """
 
     name: str

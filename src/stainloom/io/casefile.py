@@ -48,6 +48,7 @@ from stainloom.io.results import (
     read_quality,
     read_warp,
     save_carried,
+    save_quality,
     save_warp,
 )
 from stainloom.progress import Progress, silent
@@ -254,6 +255,10 @@ class StudyFolder:
         if stain == self.study.reference:
             raise ValueError(f"the reference {stain} has no warp")
         return save_warp(self._stain_folder(case_name, "warps", stain), stain, warp, quality)
+
+    def save_quality(self, case_name: str, stain: str, id: str, quality: Mapping[str, Any]) -> None:
+        """Say anew how good a stored warp is, as JSON; which one is current stays as it is."""
+        save_quality(self._stain_folder(case_name, "warps", stain), stain, check_name(id, "a warp"), quality)
 
     def current_warp_id(self, case_name: str, stain: str) -> str | None:
         """Id of the current warp of a stain, or None where it was never aligned."""

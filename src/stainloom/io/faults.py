@@ -103,13 +103,13 @@ def _row_fault(guess: Guess, study: Study, paths: Counter[str], twice: Counter[t
 def _scale_fault(guess: Guess) -> str:
     given, (low, high) = guess.um_per_px, UM_PER_PX_BOUNDS
     if given is None:
-        return "" if guess.own else "The file does not state its um per px: type it"
+        return "" if guess.own else "The file does not state its µm per px: type it"
     if not math.isfinite(given):
-        return "um per px is no number: correct it"
+        return "µm per px is no number: correct it"
     if not low <= given <= high:
-        return f"um per px has to be {low:g} to {high:g}: correct it"
+        return f"µm per px has to be {low:g} to {high:g}: correct it"
     if guess.own and max(abs(axis / given - 1) for axis in guess.own) > UM_PER_PX_APART:
-        return f"The file states {guess.own[0]:.4g} um per px: empty the cell to use that"
+        return f"The file states {guess.own[0]:.4g} µm per px: empty the cell to use that"
     return ""
 
 

@@ -282,7 +282,7 @@ def _scale(row: Row, own: float | Scale | None) -> Scale:
     low, high = UM_PER_PX_BOUNDS
     if given is not None and not (math.isfinite(given) and low <= given <= high):
         raise CaseError(
-            "um per px out of bounds",
+            "µm per px out of bounds",
             slide=row.path.name,
             stain=row.stain,
             expected=f"{low} to {high}",
@@ -291,7 +291,7 @@ def _scale(row: Row, own: float | Scale | None) -> Scale:
         )
     if own is None and given is None:
         raise CaseError(
-            f"the {row.stain} slide of case {row.case} does not say its um per px",
+            f"the {row.stain} slide of case {row.case} does not say its µm per px",
             slide=row.path.name,
             stain=row.stain,
             expected="the scale of the scan",
@@ -303,11 +303,11 @@ def _scale(row: Row, own: float | Scale | None) -> Scale:
     stated = as_scale(own)
     if given is not None and max(abs(axis / given - 1) for axis in stated) > UM_PER_PX_APART:
         raise CaseError(
-            f"the {row.stain} slide of case {row.case} says another um per px than you",
+            f"the {row.stain} slide of case {row.case} says another µm per px than you",
             slide=row.path.name,
             stain=row.stain,
-            expected=f"{given} um per px, as given",
-            found=f"{stated[0]:.4g} x {stated[1]:.4g} um per px in the file",
+            expected=f"{given} µm per px, as given",
+            found=f"{stated[0]:.4g} x {stated[1]:.4g} µm per px in the file",
             next="leave --um-per-px out to take the file's own; if the file is wrong, correct it there",
         )
     return stated

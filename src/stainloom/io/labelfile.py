@@ -286,8 +286,8 @@ def load(connection: apsw.Connection, path: Path, size: Size, um_per_px: Scale) 
         raise LabelError(
             "these labels belong to another raster",
             slide=path.name,
-            expected=f"{size.rows} x {size.cols} px at {um_per_px[0]} x {um_per_px[1]} um per px",
-            found=f"{found[0].rows} x {found[0].cols} px at {found[1][0]} x {found[1][1]} um per px",
+            expected=f"{size.rows} x {size.cols} px at {um_per_px[0]} x {um_per_px[1]} µm per px",
+            found=f"{found[0].rows} x {found[0].cols} px at {found[1][0]} x {found[1][1]} µm per px",
             next="open the labels with the reference slide and label scale that they were painted with",
         )
     health = _value(connection, "PRAGMA integrity_check(1)")

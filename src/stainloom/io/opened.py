@@ -80,7 +80,7 @@ def stated_scale(
             "This slide does not say how large its pixels are",
             slide=path.name,
             stain=stain,
-            expected="um per px in the file",
+            expected="µm per px in the file",
             found=what_found or "none",
             next="give it with --um-per-px, for example --um-per-px 0.5",
         )

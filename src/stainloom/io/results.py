@@ -100,6 +100,12 @@ def save_warp(folder: Path, stain: str, warp: Warp, quality: Mapping[str, Any]) 
     return warp.id
 
 
+def save_quality(folder: Path, stain: str, warp_id: str, quality: Mapping[str, Any]) -> None:
+    """Say anew how good a stored warp is; which one is current stays as it is."""
+    facts = described("stainloom warp", {"stain": stain, "warp_id": warp_id, "quality": dict(quality)})
+    write_json(folder / warp_id / "quality.json", facts)
+
+
 def read_warp(folder: Path, case_name: str, stain: str) -> tuple[Warp, dict[str, Any]]:
     """A stored warp and its quality; `CaseError` where it is missing or no longer what its id says."""
     facts = read_json(folder / "quality.json")

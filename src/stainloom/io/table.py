@@ -194,4 +194,4 @@ def _number(said: str, path: Path, number: int) -> float:
     try:
         return float(said.replace(",", "."))
     except ValueError as error:
-        raise _mistake(path, number, "um per px as a number", repr(said)) from error
+        raise _mistake(path, number, "µm per px as a number", repr(said)) from error

@@ -385,7 +385,7 @@ def _tag_scale(page: Any) -> tuple[Scale | None, str]:
         scale.append(1e4 * below / above if above else math.inf)
     low, high = _PLAUSIBLE_UM_PER_PX
     if not all(low <= each <= high for each in scale):
-        return None, f"{scale[1]:.4g} x {scale[0]:.4g} um per px in the resolution tags, not plausible for a slide"
+        return None, f"{scale[1]:.4g} x {scale[0]:.4g} µm per px in the resolution tags, not plausible for a slide"
     return (scale[0], scale[1]), "resolution tags"
 
 

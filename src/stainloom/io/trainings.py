@@ -100,7 +100,7 @@ class TrainingFile:
         """How far it is; written now and then."""
         self._share, self._what = (min(1.0, done / total) if total > 0 else 1.0), what
         now = time.monotonic()
-        if self._first is None:
+        if self._first is None or self._share < self._first[1]:
             self._first = (now, self._share)
         if now - self._beaten < _BEAT_S:
             return

@@ -5,7 +5,7 @@ Rooms are imported inside functions: a process that shows a window never loads t
 
 from __future__ import annotations
 
-from stainloom.jobs.aligning import keep_laid, laid, lay, register
+from stainloom.jobs.aligning import accept, keep_laid, laid, lay, register
 from stainloom.jobs.colours import normalize
 from stainloom.jobs.exporting import export
 from stainloom.jobs.intake import drop_table, find_faults, look_at_slides, write_table
@@ -41,7 +41,7 @@ from stainloom.jobs.training import held_out_cases, train
 from stainloom.jobs.viewing import maps_of, open_maps_view, open_view
 
 __all__ = [
-    "Carrying", "Outcome", "Paint", "add_case", "best_run", "check_case", "check_study", "contact_sheet",
+    "Carrying", "Outcome", "Paint", "accept", "add_case", "best_run", "check_case", "check_study", "contact_sheet",
     "drop_table", "export", "export_annotations", "find_faults", "held_out_cases", "import_annotations",
     "import_landmarks", "keep_laid", "known_runs", "laid", "lay", "leave_out", "look_at_slides", "maps_of",
     "mark_reviewed", "new_study", "normalize", "open_maps_view", "open_view", "pack", "patchsets", "predict",

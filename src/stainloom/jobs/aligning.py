@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,11 +21,13 @@ from stainloom.jobs.opening import (
     CACHE_BYTES,
     chosen_cases,
     chosen_stains,
+    in_doubt,
     needs_aligning,
     not_aligned,
     open_stain,
     read_snapshot,
     take_snapshot,
+    verdict_of,
 )
 from stainloom.jobs.outcome import Outcome, SlideTask
 from stainloom.progress import Progress, silent
@@ -102,7 +105,7 @@ def register(
 def _registered(row: Mapping[str, Any]) -> str:
     error = row.get("landmarks")
     measured = (
-        f"; landmarks {error['median_before_um']:.0f} um before, {error['median_um']:.0f} um after (median of {error['count']})"
+        f"; landmarks {error['median_before_um']:.0f} µm before, {error['median_um']:.0f} µm after (median of {error['count']})"
         if error
         else ""
     )
@@ -142,7 +145,11 @@ def _register_slide(task: SlideTask, progress: Progress) -> tuple[str, dict[str,
     landmarks = _landmark_error(folder, case, task.stain, result.warp)
     if landmarks is not None:
         quality["landmarks"] = landmarks
-    how = {"settings": as_json(task.settings), "by_hand": task.start is not None}
+    how: dict[str, Any] = {"settings": as_json(task.settings), "by_hand": task.start is not None}
+    if task.refine:
+        # A few um inside lesions: what somebody did or saw holds.
+        before = folder.current_quality(case.name, task.stain) or {}
+        how |= {name: before[name] for name in ("by_hand", "accepted") if before.get(name)}
     id = folder.save_warp(case.name, task.stain, result.warp, {**quality, **how})
     return id, quality
 
@@ -202,6 +209,29 @@ def lay(study: Path, case: str, stain: str, start: Path) -> Outcome:
     id = folder.save_warp(case, stain, warp, quality)
     row = {"case": case, "stain": stain, "warp": id, **quality}
     return Outcome((f"cases/{case}/warps/{stain}/{id}",), {"slides": [row]}, _registered(row))
+
+
+def accept(study: Path, case: str, stain: str, *, undo: bool = False) -> Outcome:
+    """Keep that somebody looked at an alignment in doubt and found it right: it counts as good; or with `undo` take that back."""
+    folder = StudyFolder.open(study)
+    _movable(folder, case, stain)
+    id = folder.current_warp_id(case, stain)
+    quality = folder.current_quality(case, stain)
+    if id is None or quality is None or not in_doubt(quality):
+        raise CaseError(
+            f"the alignment of {stain} in case {case} is not in doubt",
+            stain=stain,
+            expected="one whose verdict is check",
+            found="no alignment" if quality is None else str(quality.get("verdict")),
+            next="look at it in a checkerboard; where it is wrong turn it by hand, or leave the stain out",
+        )
+    quality = {name: value for name, value in quality.items() if name != "accepted"}
+    if not undo:
+        quality["accepted"] = datetime.now(UTC).isoformat(timespec="seconds")
+    folder.save_quality(case, stain, id, quality)
+    verdict, message = verdict_of(folder, folder.case(case), stain)
+    said = f"{stain} of case {case} " + ("counts as aligned" if verdict == "good" else f"is to be checked: {message}")
+    return Outcome((f"cases/{case}/warps/{stain}/{id}",), text=said)
 
 
 def _lesion_boxes(labels: Labels) -> list[BoxUm]:

@@ -223,7 +223,7 @@ def _shift(study: Path, target: Path, workers: int | None, progress: Progress) -
     """The copy for the control in which fusing must not help, and its patches."""
     height, width = shift_stains(study, target)
     outcome = jobs.export(target, workers=workers, progress=progress)
-    text = f"Stains shifted by {height:.0f} um up or down, or {width:.0f} um sideways\n{outcome.text}"
+    text = f"Stains shifted by {height:.0f} µm up or down, or {width:.0f} µm sideways\n{outcome.text}"
     return replace(outcome, text=text)
 
 

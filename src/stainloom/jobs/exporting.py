@@ -129,8 +129,7 @@ def export(
         sets = [
             f"{count:,} for {'training' if name == 'train' else name}" for name, count in figures["windows"].items()
         ]
-        text += f": {listed(sets)}; class mix within {figures['deviation_points']:.1f} points"
-    text += f" (patch set {path.name[:8]})"
+        text += f": {listed(sets)}; the shares of the classes in them differ by {figures['deviation_points']:.1f} points at most"
     return Outcome(
         (f"patchsets/{path.name}",),
         {"patchset": path.name, "windows": len(windows), "classes": totals, **figures},

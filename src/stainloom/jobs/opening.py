@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from stainloom.case.aligned import AlignedCase, AlignedStain
 from stainloom.case.case import Case
@@ -14,6 +14,7 @@ from stainloom.errors import CaseError, LabelError, SlideError, StainloomError
 from stainloom.geometry import size_at
 from stainloom.io.casefile import StudyFolder
 from stainloom.io.tiles import TileCache
+from stainloom.wording import DAY_AND_TIME, moment
 
 if TYPE_CHECKING:
     from stainloom.io.slides import OpenedSlide
@@ -87,20 +88,33 @@ def verdict_of(folder: StudyFolder, case: Case, stain: str) -> tuple[Verdict, st
     verdict = quality.get("verdict")
     known: Verdict = verdict if verdict in ("good", "failed") else "check"
     message = str(quality.get("message", ""))
+    if when := accepted(quality):
+        known = "good"
+        message = f"Looked at and found right, {moment(when, DAY_AND_TIME, None)}. {message}".rstrip()
     if known != "failed" and not in_focus(folder, case, stain):
         return "check", OUT_OF_FOCUS if known == "good" else f"{OUT_OF_FOCUS}. {message}"
     return known, message
 
 
+def in_doubt(quality: Mapping[str, Any] | None) -> bool:
+    """Whether an alignment is neither good nor failed, so that somebody may look at it and say that it is right."""
+    return quality is not None and quality.get("verdict") not in ("good", "failed")
+
+
+def accepted(quality: Mapping[str, Any] | None) -> str:
+    """When somebody found an alignment in doubt right, UTC, ISO 8601; empty where nobody did."""
+    return str(quality.get("accepted") or "") if quality is not None and in_doubt(quality) else ""
+
+
 def needs_aligning(folder: StudyFolder, case: Case, stain: str) -> bool:
-    """Whether a stain that is there has no alignment that is good, and none that a hand laid.
+    """Whether a stain that is there has no alignment that is good or was found right, and none that a hand laid.
 
     A slide out of focus whose alignment is good needs another scan, not another alignment.
     """
     if stain == folder.study.reference or stain not in case.slides or stain in case.left_out:
         return False
     quality = folder.current_quality(case.name, stain)
-    return quality is None or (quality.get("verdict") != "good" and not quality.get("by_hand"))
+    return quality is None or not (quality.get("verdict") == "good" or quality.get("by_hand") or accepted(quality))
 
 
 def in_focus(folder: StudyFolder, case: Case, stain: str) -> bool:

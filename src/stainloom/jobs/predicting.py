@@ -170,8 +170,8 @@ class OpenedCase:
             size = self.case.slide(self.folder.study.reference).size_um
             raise ModelError(
                 f"the box holds no window of tissue in case {self.case.name}",
-                expected=f"tissue, and at least {run.size_px * run.um_per_px:.0f} um a side, on the slide of {size[0]:.0f} x {size[1]:.0f} um",
-                found=f"{box_um[2]:.0f} x {box_um[3]:.0f} um at row {box_um[0]:.0f}, column {box_um[1]:.0f}",
+                expected=f"tissue, and at least {run.size_px * run.um_per_px:.0f} µm a side, on the slide of {size[0]:.0f} x {size[1]:.0f} µm",
+                found=f"{box_um[2]:.0f} x {box_um[3]:.0f} µm at row {box_um[0]:.0f}, column {box_um[1]:.0f}",
                 next="choose a larger box, or another place",
             )
         return part, mask

@@ -15,7 +15,7 @@ from stainloom.geometry import size_at, whole
 from stainloom.io.casefile import StudyFolder
 from stainloom.io.files import write_whole
 from stainloom.io.tiles import TileCache
-from stainloom.jobs.opening import CACHE_BYTES, chosen_cases, open_aligned, read_snapshot, verdict_of
+from stainloom.jobs.opening import CACHE_BYTES, accepted, chosen_cases, open_aligned, read_snapshot, verdict_of
 from stainloom.jobs.outcome import Outcome
 from stainloom.jobs.runs import chosen_run, learned_runs
 from stainloom.progress import Progress, part, silent
@@ -173,8 +173,16 @@ def _alignment(folder: StudyFolder, cases: Sequence[Case], left_out: Sequence[st
             verdict, message = verdict_of(folder, case, stain)
             quality = folder.current_quality(case.name, stain) if stain in case.slides else None
             landmarks = quality.get("landmarks") if quality else None
-            error = f"{landmarks['median_um']:.0f} um" if landmarks else ""
-            rows.append((case.name, stain, verdict, error, "" if verdict == "good" else message))
+            error = f"{landmarks['median_um']:.0f} µm" if landmarks else ""
+            rows.append(
+                (
+                    case.name,
+                    stain,
+                    verdict,
+                    error,
+                    "" if verdict == "good" and not accepted(quality) else message,
+                )
+            )
     good = sum(row[2] == "good" for row in rows)
     table = Table(("case", "stain", "verdict", "landmark error", "what it means"), tuple(rows))
     return Section("Alignment", (f"{good} of {len(rows)} stains are aligned well.", *left_out), (table,))

@@ -28,10 +28,13 @@ def _facts(folder: StudyFolder, id: str) -> RunFacts:
         facts = read_run_facts(folder.run_path(id))
     except StainloomError as error:
         return RunFacts(id, problem=str(error))
-    foreign = [stain for stain in facts.stains if stain not in folder.study.stain_names]
-    if foreign:
-        return replace(facts, problem=f"It was trained on {', '.join(foreign)}, which this study has not.")
-    return facts
+    return replace(facts, problem=misfit(folder, facts.stains))
+
+
+def misfit(folder: StudyFolder, stains: Sequence[str]) -> str:
+    """Why a run of these stains cannot be used in a study, one sentence; empty where it can."""
+    foreign = [stain for stain in stains if stain not in folder.study.stain_names]
+    return f"It was trained on {', '.join(foreign)}, which this study has not." if foreign else ""
 
 
 def best_run(runs: Sequence[RunFacts]) -> RunFacts | None:

@@ -22,7 +22,7 @@ def new_study(study: Path, protocol: str = "aorta", *, label_um: float = 2.0) ->
     if not 0.1 <= label_um <= 100:
         raise CaseError(
             "label rasters of this scale are of no use",
-            expected="0.1 to 100 um per px",
+            expected="0.1 to 100 µm per px",
             found=f"{label_um}",
             next="take 2",
         )
@@ -44,7 +44,7 @@ def _said_of_case(case: CaseState) -> str:
     if case.problem:
         return f"{case.name}: CANNOT BE READ. {case.problem}"
     stains = ", ".join(
-        f"{stain.name} {stain.verdict}{'' if stain.found else ' (SLIDE NOT FOUND)'}{' (ANOTHER FILE)' if stain.changed else ''}"
+        f"{stain.name} {stain.verdict}{' (looked at)' if stain.accepted else ''}{'' if stain.found else ' (SLIDE NOT FOUND)'}{' (ANOTHER FILE)' if stain.changed else ''}"
         for stain in case.stains
     )
     old = [stain.name for stain in case.stains if stain.carried == "old"]

@@ -14,7 +14,16 @@ from stainloom.case.view import USABLE, Verdict
 from stainloom.errors import StainloomError
 from stainloom.io.casefile import StudyFolder
 from stainloom.io.snapshot import holds_paint
-from stainloom.jobs.opening import colour_of, is_stale, needs_aligning, patchsets_by_age, replaced, verdict_of
+from stainloom.jobs.opening import (
+    accepted,
+    colour_of,
+    in_doubt,
+    is_stale,
+    needs_aligning,
+    patchsets_by_age,
+    replaced,
+    verdict_of,
+)
 from stainloom.jobs.patchsets import PatchSetState, patchset_state
 from stainloom.jobs.reviewing import review_stands
 from stainloom.jobs.seen import Seen
@@ -43,9 +52,13 @@ class StainState:
     carried
         Whether labels were carried into it: `no`, `old` (before its last alignment) or `yes`.
     to_align
-        Whether it is there and has no alignment that is good, and none that a hand laid.
+        Whether it is there and has no alignment that is good or was found right, and none that a hand laid.
     by_hand
         Whether its place was laid by hand, or refined from there.
+    in_doubt
+        Whether its alignment is one that somebody may look at and find right.
+    accepted
+        Whether somebody did.
     made_from
         Ids of its alignment and its normalization: a picture of it holds as long as these do.
     changed
@@ -63,6 +76,8 @@ class StainState:
     changed: bool = False
     to_align: bool = False
     by_hand: bool = False
+    in_doubt: bool = False
+    accepted: bool = False
 
     @property
     def there(self) -> bool:
@@ -109,7 +124,7 @@ class CaseState:
 
     @property
     def to_align(self) -> tuple[str, ...]:
-        """Stains that have no alignment that is good, and none that a hand laid."""
+        """Stains that have no alignment that is good or was found right, and none that a hand laid."""
         return tuple(stain.name for stain in self.stains if stain.to_align)
 
     @property
@@ -250,6 +265,8 @@ def _stain(folder: StudyFolder, case: Case, stain: str) -> StainState:
         (warp, None if colour is None else colour.id),
         to_align=needs_aligning(folder, case, stain),
         by_hand=bool(quality and quality.get("by_hand")),
+        in_doubt=in_doubt(quality),
+        accepted=bool(accepted(quality)),
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from stainloom.errors import StainloomError
 from stainloom.io.casefile import StudyFolder
 from stainloom.io.trainings import Training, ask_to_stop, list_trainings
+from stainloom.jobs.runs import misfit
 from stainloom.jobs.training import training_key
 
 if TYPE_CHECKING:
@@ -84,6 +85,8 @@ class RunState:
         Its report, where one was written.
     problem
         Why it cannot be used in this study, one sentence; empty where it can.
+    settings
+        What it was trained with, where a limit ended it and its state is kept: it can be trained longer.
     """
 
     id: str
@@ -99,6 +102,7 @@ class RunState:
     seconds: float = 0.0
     report: Path | None = None
     problem: str = ""
+    settings: TrainSettings | None = None
 
     @property
     def usable(self) -> bool:
@@ -150,9 +154,17 @@ def trained(study: Path) -> Trained:
     """Look at what a study trained and trains; a run that cannot be used is in the list with its reason."""
     folder = StudyFolder.open(study)
     running = list_trainings(folder.path / "runs")
-    runs = tuple(_run(folder, id) for id in reversed(folder.runs()))
     busy = {training.key for training in running}
-    return Trained(runs, running, tuple(found for found in _interrupted(folder) if found.key not in busy))
+    kept = [found for found in _kept(folder) if found.key not in busy]
+    runs, ended = [], set()
+    for id in reversed(folder.runs()):
+        run = _run(folder, id)
+        state = next((one for one in kept if (one.patchset, one.history) == (run.patchset, run.history)), None)
+        if state is not None and state.key not in ended:
+            ended.add(state.key)
+            run = replace(run, settings=state.settings)
+        runs.append(run)
+    return Trained(tuple(runs), running, tuple(found for found in kept if found.key not in ended))
 
 
 def stop_training(study: Path, key: str) -> None:
@@ -179,7 +191,7 @@ def _run(folder: StudyFolder, id: str) -> RunState:
             str(run.settings.get("control", "none")),
             float(run.figures.get("seconds") or 0),
             report if report.is_file() else None,
-            _misfit(folder, run),
+            misfit(folder, run.stains),
         )
     except StainloomError as error:
         return RunState(id, problem=str(error))
@@ -195,17 +207,8 @@ def _made(id: str, path: Path) -> datetime:
         return datetime.fromtimestamp(path.stat().st_mtime).astimezone()
 
 
-def _misfit(folder: StudyFolder, run: Any) -> str:
-    """Why a run does not fit the study; empty where it does."""
-    strange = [stain for stain in run.stains if stain not in folder.study.stain_names]
-    if strange:
-        return f"trained on {', '.join(strange)}, which this study does not have"
-    known = {lesion.id: lesion.short for lesion in folder.study.lesions}
-    other = [lesion.short for lesion in run.classes if known.get(lesion.id) != lesion.short]
-    return f"tells apart {', '.join(other)}, which this study does not name so" if other else ""
-
-
-def _interrupted(folder: StudyFolder) -> list[Interrupted]:
+def _kept(folder: StudyFolder) -> list[Interrupted]:
+    """Trainings with a state, newest first: that of one which a limit ended has the history of its run."""
     from stainloom.io.runs import list_states
     from stainloom.model.settings import settings_from
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from stainloom.errors import ModelError, PatchError
+from stainloom.errors import ModelError, PatchError, StainloomError
 from stainloom.io.casefile import StudyFolder
 from stainloom.jobs.opening import patchsets_by_age
 from stainloom.jobs.outcome import Outcome
@@ -18,7 +19,10 @@ from stainloom.settings import as_json
 from stainloom.wording import many
 
 if TYPE_CHECKING:
+    from stainloom.case.run import TrainState
     from stainloom.model.settings import TrainSettings
+
+_log = logging.getLogger(__name__)
 
 
 def _go() -> Literal["go"]:
@@ -44,9 +48,12 @@ def train(
     `control` says `cancel`, `pause`, `finish` or `go`, as `stainloom.model.train` has it.
     `on_epoch` gets each line of metrics, of a training that goes on those before too.
     """
+    if not resume:  # which does not begin at 0
+        progress(0, 1, "reading the patches")
     from stainloom.io.patchset import open_patchset
     from stainloom.io.runs import drop_state, load_state, save_run, save_state
     from stainloom.io.trainings import under_way
+    from stainloom.jobs.trained import trained
     from stainloom.model.settings import TrainSettings
     from stainloom.model.train import train as train_network
 
@@ -59,11 +66,14 @@ def train(
     if resume and state is None:
         raise ModelError(
             "there is no training to go on with",
-            expected="a training of these patches with these settings (limits and threads may differ) that was interrupted",
+            expected="a training of these patches with these settings (limits and threads may differ) that was interrupted, or "
+            "the latest that a limit ended",
             found=_interrupted(folder),
             next="start it without --resume",
         )
+    control_run = chosen.control != "none"
     with under_way(place.parent, key, patches.id, chosen.stains or patches.stain_names) as told:
+        before = 0 if resume else _epochs_kept(folder, key)
 
         def tell(row: Mapping[str, float]) -> None:
             told.add(row)
@@ -73,29 +83,50 @@ def train(
             told.tell(done, total, what)
             progress(done, total, what, slide)
 
+        def keep(kept: TrainState) -> None:
+            # One that was begun anew gives way to one that got further.
+            if len(kept.facts["history"]) >= before:
+                save_state(place, kept)
+
         for row in [] if state is None else state.facts.get("history", []):
             tell(row)
         result = train_network(
             patches,
             chosen,
             state=state,
-            save_state=lambda kept: save_state(place, kept),
+            save_state=keep,
             on_epoch=lambda figures: tell(asdict(figures)),
             control=lambda: "cancel" if told.stop_asked else control(),
             progress=part(both, 0, 0.97),
         )
-    run = result.run(
-        um_per_px=patches.um_per_px,
-        patchset=patches.id,
-        simulated=patches.simulated,
-        one_patient=patches.one_patient,
-        normalized=patches.normalized,
-    )
-    control_run = chosen.control != "none"
-    if run.outcome == "learned" or control_run:
-        run = replace(run, figures={**run.figures, "test": _test_figures(run, patches)})
-    id = save_run(folder.path / "runs", run)
-    drop_state(place)
+        if state is not None and any(run.history == result.history for run in trained(study).runs):
+            raise ModelError(
+                "this training has ended at its limits",
+                expected="limits that lie later",
+                found=f"{many(len(result.history), 'epoch')}: {result.figures['stopped']}",
+                next="give later ones: --stop-after-minutes, --most-epochs or --most-passes",
+            )
+        run = result.run(
+            um_per_px=patches.um_per_px,
+            patchset=patches.id,
+            simulated=patches.simulated,
+            one_patient=patches.one_patient,
+            normalized=patches.normalized,
+        )
+        if run.outcome == "learned" or control_run:
+            # Not by `progress`, which may be cancelled: what was learned is to be kept.
+            told.tell(0.97, 1, "testing")
+            run = replace(run, figures={**run.figures, "test": _test_figures(run, patches)})
+        id = save_run(folder.path / "runs", run)
+        longer = None if control_run else result.state
+        if longer is not None and _make_room(study, patches.id, len(run.stains)):
+            try:
+                if len(run.history) >= before:
+                    save_state(place, longer())
+            except StainloomError as error:
+                _log.warning("run %s cannot be trained longer: %s", id, error)
+        else:
+            drop_state(place)
     progress(1, 1, "trained")
     said = f"{', '.join(run.stains)}: {run.outcome}"
     if run.outcome != "learned" and not control_run:
@@ -105,7 +136,12 @@ def train(
             "windows right than by calling all of them the largest class",
             found=f"a loss of {run.figures['validation_loss']:.2f}, guessing {run.figures['prior_loss']:.2f}; "
             f"{run.figures['validation_accuracy']:.0%} right",
-            next="train longer, or look at the patches of each class and export more of them",
+            next=(
+                "train it longer (--resume, with later limits)"
+                if run.figures["at_limit"]
+                else "train with other settings"
+            )
+            + ", or look at the patches of each class and export more of them",
         )
     test = run.figures["test"]
     if test:
@@ -123,7 +159,31 @@ def train(
 
 def _interrupted(folder: StudyFolder) -> str:
     count = len(list((folder.path / "runs").glob(".training-*")))
-    return f"{count} interrupted with other patches or settings" if count else "none"
+    return f"{count} with other patches or settings" if count else "none"
+
+
+def _epochs_kept(folder: StudyFolder, key: str) -> int:
+    from stainloom.io.runs import list_states
+
+    facts, _ = list_states(folder.path / "runs").get(key, ({}, 0.0))
+    return len(facts.get("history", ()))
+
+
+def _make_room(study: Path, patchset: str, stains: int) -> bool:
+    """Whether the state of a training that a limit ended is to be kept; such states are large, so that others go.
+
+    One is kept: of this patch set, of the most stains, of as many the latest.
+    """
+    from stainloom.io.runs import drop_state
+    from stainloom.jobs.trained import trained
+
+    ended = [run for run in trained(study).runs if run.settings is not None]
+    if any(run.patchset == patchset and len(run.stains) > stains for run in ended):
+        return False
+    for run in ended:
+        assert run.settings is not None
+        drop_state(Path(study) / "runs" / f".training-{training_key(run.patchset, run.settings)}")
+    return True
 
 
 def training_key(patchset: str, settings: TrainSettings) -> str:

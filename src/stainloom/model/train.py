@@ -27,7 +27,7 @@ from stainloom.model.trained import EpochFigures, TrainResult
 from stainloom.model.trainstate import copied, resume, state_of
 from stainloom.progress import Cancelled, Control, Progress, silent
 from stainloom.settings import as_json
-from stainloom.wording import lasting, many
+from stainloom.wording import many
 
 _log = logging.getLogger(__name__)
 
@@ -36,6 +36,10 @@ _BETAS, _EPSILON = (0.9, 0.999), 1e-8
 _VALIDATION_BATCH = 256
 # Below the loss of the class mix by more than chance: three standard errors, and a hundredth of it.
 _ERRORS_LEAST, _GAIN_LEAST, _CALLS_LEAST = 3.0, 0.01, 0.05
+
+_ASKED = "asked to finish"
+_EPOCHS_SPENT, _BUDGET_SPENT = "most_epochs reached", "most_passes or stop_after_minutes reached"
+_LIMITS = (_ASKED, _EPOCHS_SPENT, _BUDGET_SPENT)
 
 
 def _go() -> Literal["go"]:
@@ -355,22 +359,33 @@ class Training:
         matrix = confusion(self.validation_targets, np.concatenate(calls), np.arange(len(self.classes)))
         return np.concatenate(losses), matrix
 
+    @property
+    def at_limit(self) -> bool:
+        """Whether it ended before its time, so that more of the same may make it better."""
+        return self.stopped in _LIMITS and not self.settings.cool_down
+
     def reason_to_stop(self) -> str | None:
         """Why it is over, or None."""
         if self.finishing:
-            return "asked to finish"
+            return _ASKED
         if self.learned and self.stale >= self.patience:
             return "plateau of the validation loss"
         if not self.learned and self.epoch >= self.settings.learn_epochs:
             return f"not below the loss of the class mix after {self.epoch} epochs"
         if self.epoch >= self.settings.most_epochs:
-            return "most_epochs reached"
-        return "most_passes or stop_after_minutes reached" if self._budget_spent() else None
+            return _EPOCHS_SPENT
+        return _BUDGET_SPENT if self._budget_spent() else None
+
+    @property
+    def _epochs_left(self) -> int:
+        """Epochs after which it ends unless one is better, or unless it begins to learn."""
+        return max(0, self.patience - self.stale if self.learned else self.settings.learn_epochs - self.epoch)
 
     def share(self) -> tuple[float, float]:
-        """How far it is, by the limit that is nearest."""
+        """How far it is towards the first end that it may have; an epoch that is better puts that off."""
         settings = self.settings
-        shares = [(self.epoch + self.epoch_seen / self.epoch_length) / settings.most_epochs]
+        epochs = self.epoch + self.epoch_seen / self.epoch_length
+        shares = [epochs / settings.most_epochs, epochs / max(1, self.epoch + self._epochs_left)]
         if settings.most_passes:
             shares.append(self.passes / settings.most_passes)
         if settings.stop_after_minutes:
@@ -385,11 +400,10 @@ class Training:
         last = self.history[-1]
         said = f"{now}: {last['validation_accuracy']:.0%} of the validation windows right"
         if not self.learned:
-            left = max(0, self.settings.learn_epochs - self.epoch)
-            return f"{said}, which may still be chance; gives up after {many(left, 'more epoch')} like this"
-        left = self.patience - self.stale
-        epoch_s = self.elapsed() / max(1e-9, self.epoch + self.epoch_seen / self.epoch_length)
-        return f"{said}; ends after {many(left, 'more epoch')} without a better one, about {lasting(left * epoch_s)}"
+            return (
+                f"{said}, which may still be chance; gives up after {many(self._epochs_left, 'more epoch')} like this"
+            )
+        return f"{said}; ends after {many(self._epochs_left, 'more epoch')} without a better one"
 
     # State
 
@@ -412,6 +426,7 @@ class Training:
         outcome: Outcome = "learned" if self.learned else "did not learn"
         figures = {
             "stopped": self.stopped,
+            "at_limit": self.at_limit,
             "epochs": self.epoch,
             "passes": self.passes,
             "seconds": round(self.elapsed(), 1),
@@ -441,6 +456,7 @@ class Training:
             size_px=self.train.size_px,
             seed=self.settings.seed,
             threads=self.threads,
+            state=self.saved_state if self.at_limit else None,
         )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 import stainloom
 from stainloom.case.lesions import LesionClass
-from stainloom.case.run import Arrays, Outcome, Run
+from stainloom.case.run import Arrays, Outcome, Run, TrainState
 from stainloom.model.settings import TrainSettings
 from stainloom.settings import as_json
 
@@ -79,6 +79,8 @@ class TrainResult:
         Side of a patch.
     seed, threads
         Both together determine the weights.
+    state
+        Where a limit ended it: gives its state, from which it can be trained longer.
     """
 
     outcome: Outcome
@@ -93,6 +95,7 @@ class TrainResult:
     size_px: int
     seed: int
     threads: int
+    state: Callable[[], TrainState] | None = None
 
     def run(
         self, *, um_per_px: float, patchset: str, simulated: bool, one_patient: bool = False, normalized: bool = False

@@ -234,7 +234,7 @@ def _halves(windows: Sequence[Window], gap_um: float) -> list[str]:
     if left.sum() < 2 or not right.any():
         raise PatchError(
             f"class {windows[0].class_id} is too small to be cut into halves",
-            expected=f"windows on both sides of a gap of {gap_um:.0f} um",
+            expected=f"windows on both sides of a gap of {gap_um:.0f} µm",
             found=f"{int(left.sum())} left and {int(right.sum())} right of it",
             next="paint more of it, or take a smaller gap",
         )

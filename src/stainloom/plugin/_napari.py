@@ -336,6 +336,13 @@ def show_status_bar(viewer: napari.Viewer) -> None:
     main_window(viewer).statusBar().show()
 
 
+def take_home_button(viewer: napari.Viewer, act: Callable[[], object]) -> None:
+    """Let the button with the house do this: napari frames all layers there are, also those that lie elsewhere and are hidden."""
+    button = viewer.window._qt_viewer.viewerButtons.resetViewButton
+    button.clicked.disconnect()
+    button.clicked.connect(lambda: act())
+
+
 def read_anew(layer: Image) -> None:
     """Let a layer read its levels again because they show something else now; a hidden one does so when it is shown.
 

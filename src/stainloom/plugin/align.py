@@ -92,6 +92,7 @@ class AlignPanel(Panel):
             row.again.connect(partial(self.align_again, stain.name))
             row.by_hand.connect(partial(self.turn_by_hand, stain.name))
             row.left_out.connect(partial(self.leave_out, stain.name))
+            row.accepted.connect(partial(self.accept, stain.name))
             row.taken_in.connect(partial(self.leave_out, stain.name, undo=True))
             self.rows[stain.name] = row
             self._list_layout.addWidget(row)
@@ -154,12 +155,16 @@ class AlignPanel(Panel):
     def leave_out(self, name: str, *, undo: bool = False) -> None:
         """Leave a stain out of the case, or take it in again."""
         state, case = self.workspace.state, self.workspace.case
+        self._quickly(partial(jobs.leave_out, state.path, case.name, name, undo=undo), self._done)
 
-        def done(outcome: jobs.Outcome) -> None:
-            self.said.emit("done", f"{outcome.text}.")
-            self.workspace.take_changes(outcome.changed)
+    def accept(self, name: str, right: bool) -> None:
+        """Say that somebody looked at a stain to be checked and found it right, or take that back."""
+        state, case = self.workspace.state, self.workspace.case
+        self._quickly(partial(jobs.accept, state.path, case.name, name, undo=not right), self._done)
 
-        self._quickly(partial(jobs.leave_out, state.path, case.name, name, undo=undo), done)
+    def _done(self, outcome: jobs.Outcome) -> None:
+        self.said.emit("done", f"{outcome.text}.")
+        self.workspace.take_changes(outcome.changed)
 
     def follow(self, job: Job) -> None:
         """While a job of this dock runs no other is asked for."""
@@ -286,10 +291,22 @@ class AlignPanel(Panel):
             self.hand.removed.connect(self._lose_layer)
             self.page.take(self.hand)
             return
+        place = self._keep_place()
         self._end()
-        said = f"Turning {name} by hand ended with its case, and nothing of it was kept; {name} is as it was."
+        said = f"Turning {name} by hand ended with its case; {name} is as it was. {place}".rstrip()
         self.said.emit("check", said)
         self.workspace.said.emit(said)
+
+    def _keep_place(self) -> str:
+        """Keep where the hand laid a stain whose case is left; at once, since the window may be closing. What came of it."""
+        study, case = self._case
+        if not self.hand.laying.changed:
+            return ""
+        try:
+            jobs.keep_laid(study, case, self.hand.stain, self.hand.laying.affine)
+        except StainloomError as error:
+            return f"Where you had laid it could not be kept: {error}"
+        return f"Where you had laid it is kept: turn it by hand again, and begin {LAID}."
 
     # Work under a second, beside the window
 

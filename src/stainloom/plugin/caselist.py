@@ -63,7 +63,7 @@ def said_of_stain(stain: StainState) -> str:
     """One stain of a case in words, for tooltips."""
     if stain.changed:
         return f"{stain.name}: another file lies in its place"
-    error = f", landmarks {stain.error_um:.0f} um apart" if stain.error_um is not None else ""
+    error = f", landmarks {stain.error_um:.0f} µm apart" if stain.error_um is not None else ""
     lost = "" if stain.found else "; its file is not found"
     return f"{stain.name}: {stain.verdict}{error}{lost}"
 

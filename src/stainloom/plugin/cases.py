@@ -161,8 +161,7 @@ class CasesDock(Dock):
     def choose(self, case: CaseState) -> None:
         """Show a case, or say why it cannot be read."""
         if case.problem:
-            self.messages.clear()
-            self.messages.say("failed", case.problem)
+            self.messages.say_alone("failed", case.problem)
         else:
             self._try(lambda: self.workspace.ask_for_case(case.name))
 
@@ -180,8 +179,7 @@ class CasesDock(Dock):
 
     def _say_refusal(self, error: StainloomError) -> None:
         # A study that is gone is looked for again and again: said once.
-        self.messages.clear()
-        self.messages.say_error(error)
+        self.messages.say_alone("failed", str(error))
 
     # Jobs
 
@@ -236,8 +234,7 @@ class CasesDock(Dock):
         self.controls.hide()
         self.look()
         if result.ending == "done":
-            self.messages.clear()
-            self.messages.say(
+            self.messages.say_alone(
                 "done",
                 "S01 is aligned: F1 to F5 show its stains. S06 is left for you to paint, and the dock Align does the rest.",
             )
@@ -346,8 +343,7 @@ class CasesDock(Dock):
         try:
             return jobs.write_table(table.guesses)
         except (StainloomError, OSError, UnicodeError) as error:
-            self.messages.clear()
-            self.messages.say("failed", f"The table could not be handed on: {error}")
+            self.messages.say_alone("failed", f"The table could not be handed on: {error}")
             return None
 
     def _open_new(self, case: str) -> None:
@@ -437,8 +433,7 @@ class CasesDock(Dock):
         self.run("Find moved slides", words, end)
 
     def _refuse(self, text: str) -> None:
-        self.messages.clear()
-        self.messages.say("check", text)
+        self.messages.say_alone("check", text)
 
     # Drops
 

@@ -17,7 +17,7 @@ _BAR_PX = 9
 _CURVE_PX = 130
 _LEFT_PX = 52
 _GRID_ALPHA = 60
-_TICKS = 4
+_TICKS, _MARK_PX = 4, 30
 _RIGHT = Qt.AlignmentFlag.AlignRight
 _CENTRE = Qt.AlignmentFlag.AlignHCenter
 _LEFT = Qt.AlignmentFlag.AlignLeft
@@ -257,7 +257,8 @@ class CurveChart(Chart):
                 self.write(painter, QRectF(0, y - 9, _LEFT_PX - 6, 18), self._said(value), _RIGHT)
         below = QRectF(plot.left(), plot.bottom() + 2, plot.width(), _LINE_PX)
         self.write(painter, below, f"epoch {epochs[0]:.0f}")
-        if epochs[1] > epochs[0]:
+        covered = self.best is not None and (epochs[1] - self.best) * plot.width() < _MARK_PX * (epochs[1] - epochs[0])
+        if epochs[1] > epochs[0] and not covered:
             self.write(painter, below, f"{epochs[1]:.0f}", _RIGHT)
 
     def _draw_level(self, painter: QPainter, plot: QRectF, y: float) -> None:

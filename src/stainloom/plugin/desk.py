@@ -14,6 +14,7 @@ from stainloom.plugin._napari import (
     main_window,
     show_status_bar,
     spare_layer_list,
+    take_home_button,
 )
 from stainloom.plugin.captions import Captions
 from stainloom.plugin.carrier import Carrier
@@ -45,6 +46,7 @@ class Desk(QObject):
         fold_controls(viewer)
         spare_layer_list(viewer)
         hide_status_bar(viewer)
+        take_home_button(viewer, self._show_whole)
         self.keys = KeysEverywhere(main_window(viewer), canvas_widget(viewer))
         self.overview = Overview(workspace)
         self.help: KeysPanel | None = None
@@ -57,7 +59,14 @@ class Desk(QObject):
         """Fold the legend on the slide, or unfold it; in cases that are opened later too."""
         self._folded = not self._folded
         if self.workspace.session is not None:
-            self.workspace.session.fold_legend(self._folded)
+            self.workspace.session.fold_legend(self._folded, LEGEND_KEY)
+
+    def _show_whole(self) -> None:
+        session = self.workspace.session
+        if session is None:
+            self.workspace.viewer.reset_view()
+        else:
+            session.looking.show_whole()
 
     def show_keys(self) -> None:
         """Show all keys and what they do, beside the window's work and not in its way."""
@@ -80,7 +89,7 @@ class Desk(QObject):
         if session is None:
             return
         session.leave_stains_to_strip()
-        session.fold_legend(self._folded)
+        session.fold_legend(self._folded, LEGEND_KEY)
         if painter is not None:
             glass = session.looking.glass
             glass.carried = painter.carrier.raster

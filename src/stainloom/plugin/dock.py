@@ -87,6 +87,8 @@ class JobSpec:
         Fields that are not shown.
     done
         What a result comes to, one sentence.
+    fine
+        Whether all that a result gave is good.
     by_case
         Whether the user may choose between this case and all cases; otherwise it is all.
     all_first
@@ -123,6 +125,7 @@ class JobSpec:
     anew: tuple[str, Callable[[Workspace, bool], Plan]] | None = None
     following: Callable[[Workspace], str] = lambda workspace: ""
     pairs: bool = False
+    fine: Callable[[Result], bool] = lambda result: True
 
 
 class Panel(QWidget):
@@ -264,6 +267,7 @@ class Messages(QWidget):
     def __init__(self, place_in: Callable[[str], Act | None] = lambda text: None) -> None:
         super().__init__()
         self._place_in = place_in
+        self.most = _SHOWN_MOST
         self._rows = QVBoxLayout(self)
         self._rows.setContentsMargins(0, 0, 0, 0)
 
@@ -288,22 +292,35 @@ class Messages(QWidget):
         if details.strip():
             self._rows.addWidget(_Details(details))
 
+    def say_alone(self, kind: str, text: str) -> None:
+        """Say one thing, and nothing of what was said before."""
+        self.clear()
+        self.say(kind, text)
+
     def say_error(self, error: StainloomError) -> None:
         """Say what an error says."""
         self.say("failed", str(error))
 
-    def say_result(self, result: Result, done: str, cancelled: str = JobSpec.cancelled, act: Act | None = None) -> None:
-        """Say how a job ended; `act`: what comes next where it ended well."""
+    def say_result(
+        self,
+        result: Result,
+        done: str,
+        cancelled: str = JobSpec.cancelled,
+        act: Act | None = None,
+        *,
+        fine: bool = True,
+    ) -> None:
+        """Say how a job ended; `act`: what comes next where it ended well; `fine`: whether all that it gave is good."""
         if result.ending == "cancelled":
             self.say("check", cancelled)
             return
-        for problem in result.problems[:_SHOWN_MOST]:
+        for problem in result.problems[: self.most]:
             self.say("failed", str(problem["detail"]), result.log)
         if result.ending == "done" or result.changed:
-            self.say("done", done, act=act)
-        for warning in result.warnings[:_SHOWN_MOST]:
+            self.say("done" if fine else "check", done, act=act)
+        for warning in result.warnings[: self.most]:
             self.say("check", warning)
-        left = [*result.problems[_SHOWN_MOST:], *result.warnings[_SHOWN_MOST:]]
+        left = [*result.problems[self.most :], *result.warnings[self.most :]]
         if left:
             texts = [str(item["detail"]) if isinstance(item, dict) else item for item in left]
             self.say("check", f"and {len(left)} more", "\n".join(texts))
@@ -498,7 +515,7 @@ class JobDock(Dock):
         self.panel.asked.connect(self.ask)
         self.panel.cautioned.connect(self.look)
         self.panel.run_wanted.connect(self.run)
-        self.panel.said.connect(self.say)
+        self.panel.said.connect(self.messages.say_alone)
         self.panel.alone_wanted.connect(self._leave_alone)
         for part in (
             self.first, self.scope, self.anew, self.form, self.reset, self.controls, self.messages, self.panel,
@@ -536,7 +553,7 @@ class JobDock(Dock):
     def run(self, title: str, words: Sequence[str]) -> None:
         """Run a job with the form's settings, and show it."""
         if self.form.problem:
-            self.say("check", f"Mend the settings first. {self.form.problem}")
+            self.messages.say_alone("check", f"Mend the settings first. {self.form.problem}")
             return
         self.ask([(title, [*words, *options(self.form.changes())])])
 
@@ -553,11 +570,6 @@ class JobDock(Dock):
     def _run(self, title: str, command: list[str]) -> Job:
         job = self.workspace.run(title, command, lambda result: self._end(job, result))
         return job
-
-    def say(self, kind: str, text: str) -> None:
-        """Say one thing, and nothing of what was said before."""
-        self.messages.clear()
-        self.messages.say(kind, text)
 
     def _leave_alone(self, alone: bool) -> None:
         self.messages.clear()
@@ -587,7 +599,8 @@ class JobDock(Dock):
         if first:
             self.controls.rest()
             cancelled = self.panel.cancelled(self.spec.cancelled)
-            self.messages.say_result(result, self.spec.done(result), cancelled, self._next_dock())
+            fine = self.spec.fine(result)
+            self.messages.say_result(result, self.spec.done(result), cancelled, self._next_dock(), fine=fine)
             self.panel.take(result)
             if self._asked:
                 self._follow()

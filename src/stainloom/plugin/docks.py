@@ -76,6 +76,9 @@ def _align(state: StudyState, cases: Sequence[CaseState], *, anew: bool) -> Plan
     hands = [stain.name for stain in slides if stain.by_hand]
     if hands:
         said += f" Also {listed(sorted(set(hands)))}, laid by hand."
+    right = [stain.name for stain in slides if stain.accepted]
+    if right:
+        said += f" Also {listed(sorted(set(right)))}, looked at and found right."
     if not slides:
         return Plan("Nothing to align" if not anew else "No stain to align", said)
     run = (
@@ -93,9 +96,10 @@ def _moves(stain: StainState) -> bool:
 
 def _aligned(result: Result) -> str:
     verdicts = [str(slide.get("verdict")) for slide in result.figures.get("slides", ())]
-    good = verdicts.count("good")
+    good, cases = verdicts.count("good"), {str(slide["case"]) for slide in result.figures.get("slides", ())}
+    of = f"{cases.pop()}: " if len(cases) == 1 else ""
     doubtful = f"; {len(verdicts) - good} to look at" if good < len(verdicts) else ""
-    return f"{good} of {many(len(verdicts), 'stain')} aligned well{doubtful}."
+    return f"{of}{good} of {many(len(verdicts), 'stain')} aligned well{doubtful}."
 
 
 def _after_align(workspace: Workspace) -> str:
@@ -197,6 +201,7 @@ _JOBS = (
         panel=AlignPanel,
         anew=("Align all anew, also what is aligned well", _plan_align_anew),
         following=_after_align,
+        fine=lambda result: all(slide.get("verdict") == "good" for slide in result.figures.get("slides", ())),
         pairs=True,
     ),
     JobSpec(
@@ -243,7 +248,7 @@ def _job_dock(spec: JobSpec) -> DockEntry:
 
 _PAINT = "Paint lesions once, on HE; they are carried to the other stains and saved as you paint."
 _CASES = "The cases of a study: open one, and see what is done and what is not."
-_REVIEW = "See what the network says of a case, where it is unsure, and which stain it listened to."
+_REVIEW = "See what the network says of a case, where it is unsure, and how much of each stain it lets through."
 
 DOCKS: tuple[DockEntry, ...] = (
     DockEntry("Cases", _CASES, lambda workspace: CasesDock(workspace, "Cases", _CASES)),

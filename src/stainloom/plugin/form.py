@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -22,11 +23,12 @@ from qtpy.QtWidgets import (
 
 from stainloom.settings import Field, check, describe
 
-_UNITS = {"um": "um", "px": "px", "deg": "degrees", "mm2": "mm²", "mb": "MB", "bytes": "bytes", "minutes": "minutes"}
+_UNITS = {"um": "µm", "px": "px", "deg": "degrees", "mm2": "mm²", "mb": "MB", "bytes": "bytes", "minutes": "minutes"}
 _WRONG = "#F0B23C"
 _TICKS_A_LINE = 3
 _MORE, _LESS = "More settings", "Fewer settings"
 
+_USUAL = "The usual values suit most studies. What one does is said where the mouse rests on it."
 _UNLIMITED = "no limit"
 """What a 0 is called where the help of a field says so."""
 
@@ -35,12 +37,16 @@ def label_of(field: Field) -> str:
     """A setting's name for a reader, its unit behind a comma: `turn_most_deg` is *Turn most, degrees*."""
     words = field.name.split("_")
     per = words[-3:] == ["um", "per", "px"]
-    unit = "um per px" if per else _UNITS.get(words[-1], "")
+    unit = "µm per px" if per else _UNITS.get(words[-1], "")
     rest = words[:-3] if per else words[:-1] if unit else words
     if not rest:
         return unit
     text = " ".join(rest).capitalize()
     return f"{text}, {unit}" if unit else text
+
+
+def _help_of(field: Field) -> str:
+    return re.sub(r"\bum\b", _UNITS["um"], field.help)
 
 
 def bounds_of(field: Field) -> str:
@@ -99,7 +105,9 @@ class _Row(QWidget):
         layout.setSpacing(2)
         layout.addWidget(self.editor)
         layout.addWidget(self._message)
-        tip = "\n".join(part for part in (field.help, bounds_of(field), f"Usually: {_text(field.default)}") if part)
+        tip = "\n".join(
+            part for part in (_help_of(field), bounds_of(field), f"Usually: {_text(field.default)}") if part
+        )
         self.editor.setToolTip(tip)
         self.editor.setAccessibleName(label_of(field))
         self.put(field.default)
@@ -225,8 +233,12 @@ class SettingsForm(QWidget):
         rest = [row for name, row in self.rows.items() if name not in first]
         if rest:
             layout.addWidget(self._more)
-            self._rest.setLayout(_form(rest))
-            self._rest.layout().setContentsMargins(0, 0, 0, 0)
+            inner = QVBoxLayout(self._rest)
+            inner.setContentsMargins(0, 0, 0, 0)
+            usual = QLabel(_USUAL)
+            usual.setWordWrap(True)
+            inner.addWidget(usual)
+            inner.addLayout(_form(rest))
             layout.addWidget(self._rest)
         layout.addWidget(self._together)
         self._rest.hide()

@@ -23,7 +23,7 @@ from stainloom.progress import Cancelled
 _log = logging.getLogger(__name__)
 
 _REPORT_S = 0.1
-_FILL = {"Patient": PATIENT, "Block": BLOCK, "Stain": STAIN, "um per px": SCALE, "Case": CASE}
+_FILL = {"Patient": PATIENT, "Block": BLOCK, "Stain": STAIN, "µm per px": SCALE, "Case": CASE}
 _SELECTED, _CASES, _EVERY = "the selected rows", "their cases", "all rows"
 _PRIVACY = (
     "Patient takes a pseudonym, the same for all blocks of one patient, never a name or a date of birth. "

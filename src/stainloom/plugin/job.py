@@ -111,7 +111,7 @@ class Job(QObject):
         self.title = title
         self.words = tuple(words)
         self.share = 0.0
-        self._began = 0.0
+        self._first: tuple[float, float] | None = None
         self._child: subprocess.Popen[str] | None = None
         self._log = deque[str](maxlen=_LOG_LINES)
         self._said: dict[str, Any] = {}
@@ -130,7 +130,6 @@ class Job(QObject):
         if self._cancelling:
             QTimer.singleShot(0, lambda: self._end("cancelled"))
             return
-        self._began = time.monotonic()
         try:
             self._child = start_child([*self.words, "--json", "--control"])
         except OSError as error:
@@ -157,10 +156,12 @@ class Job(QObject):
     @property
     def seconds_left(self) -> float | None:
         """How long it will still take by what it took so far; None while nobody can say."""
-        passed = time.monotonic() - self._began
-        if not self.running or self._rests is not None or self.share < _SETTLED_SHARE or passed < _SETTLED_S:
+        if not self.running or self._rests is not None or self._first is None:
             return None
-        return passed * (1 - self.share) / self.share
+        passed, gained = time.monotonic() - self._first[0], self.share - self._first[1]
+        if gained < _SETTLED_SHARE or passed < _SETTLED_S:
+            return None
+        return passed * (1 - self.share) / gained
 
     def cancel(self) -> None:
         """Ask it to stop; after three seconds without an end it is killed. What it had not finished is gone."""
@@ -184,7 +185,8 @@ class Job(QObject):
     def resume(self) -> None:
         """Ask it to go on; the rest does not count as time that it took."""
         if self._rests is not None:
-            self._began += time.monotonic() - self._rests
+            if self._first is not None:
+                self._first = (self._first[0] + time.monotonic() - self._rests, self._first[1])
             self._rests = None
         self._say("resume")
 
@@ -259,6 +261,9 @@ class Job(QObject):
     def _take_progress(self, content: dict[str, Any]) -> None:
         done, total = float(content["done"]), float(content["total"])
         self.share = min(1.0, max(0.0, done / total)) if total > 0 else 1.0
+        if self.share > 0 and (self._first is None or self.share < self._first[1]):
+            # What came before was getting ready; what goes on with something begins in the middle, and may fall back.
+            self._first = (time.monotonic(), self.share)
         self.progressed.emit(self.share, str(content["what"]), str(content.get("slide") or ""))
 
     def _finish(self, code: int) -> None:

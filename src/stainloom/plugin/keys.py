@@ -23,6 +23,7 @@ from qtpy.QtWidgets import (
 )
 
 from stainloom.plugin.looking import CHECKERBOARD, GRID, Looking
+from stainloom.plugin.overlay import NEXT_OVERLAY_KEY, OVERLAY_KEY
 
 TURN_DEG, FINE_TURN_DEG = 15.0, 1.0
 
@@ -54,7 +55,7 @@ class Key:
 
 _STAINS, _NEAR, _TURN, _PAINT = "Stains", "Near and far", "Turn", "Paint (while Lesions is the active layer)"
 _MAPS = "Predicted maps"
-LEGEND_KEY = "G"
+LEGEND_KEY, NEXT_REGION_KEY = "G", "N"
 
 VIEW_KEYS: tuple[Key, ...] = (
     Key("`", "While held: HE (the reference) in place of what is shown; over HE the stain before", _STAINS,
@@ -63,9 +64,9 @@ VIEW_KEYS: tuple[Key, ...] = (
     Key("J", "All aligned stains side by side, and back", _STAINS, lambda looking: looking.toggle(GRID)),
     Key("K", "All aligned stains cell by cell (checkerboard), and back", _STAINS, lambda looking: looking.toggle(CHECKERBOARD)),
     Key("Escape", "One step back: out of side by side, checkerboard, overlay, as scanned", _STAINS, Looking.leave),
-    Key("8", "4x (2.5 um a pixel of the screen), about the mouse", _NEAR, lambda looking: looking.magnify(4)),
-    Key("9", "10x (1 um a pixel)", _NEAR, lambda looking: looking.magnify(10)),
-    Key("0", "40x (0.25 um a pixel)", _NEAR, lambda looking: looking.magnify(40)),
+    Key("8", "4x (2.5 µm a pixel of the screen), about the mouse", _NEAR, lambda looking: looking.magnify(4)),
+    Key("9", "10x (1 µm a pixel)", _NEAR, lambda looking: looking.magnify(10)),
+    Key("0", "40x (0.25 µm a pixel)", _NEAR, lambda looking: looking.magnify(40)),
     Key("Home", "The whole section, as it lies", _NEAR, Looking.show_whole),
     Key("Q", f"Turn the view {TURN_DEG:.0f} degrees to the left", _TURN, lambda looking: looking.turn_by(-TURN_DEG)),
     Key("W", f"Turn the view {TURN_DEG:.0f} degrees to the right", _TURN, lambda looking: looking.turn_by(TURN_DEG)),
@@ -85,9 +86,14 @@ ELSEWHERE: tuple[Key, ...] = (
     Key("L", "Pick the class under the mouse", _PAINT),
     Key("Z", "Move the slide", _PAINT),
     Key("[ and ]", "Smaller and larger brush", _PAINT),
-    Key("Ctrl+Z, Ctrl+Shift+Z", "Take a stroke back (an older one is asked about); make it again", _PAINT),
-    Key("O", "The map over the slides, off and on again", _MAPS),
-    Key("Shift-O", "The next map: class, probabilities, weights", _MAPS),
+    Key(
+        "Ctrl+Z, Ctrl+Shift+Z",
+        "Take a stroke back (one from before the case was opened is asked about); make it again",
+        _PAINT,
+    ),
+    Key(OVERLAY_KEY, "The map over the slides, off and on again", _MAPS),
+    Key(NEXT_OVERLAY_KEY, "The next map: class, probabilities, weights", _MAPS),
+    Key(NEXT_REGION_KEY, "The next region of the list in Review", _MAPS),
 )
 """Keys that others bind."""
 
@@ -175,7 +181,8 @@ class KeysEverywhere(QObject):
         super().__init__(window)
         self._window, self._canvas = window, canvas
         self._watched: QWidget | None = None
-        self._codes = {_code(key.press) for key in VIEW_KEYS} | {
+        ours = [*(key.press for key in VIEW_KEYS), LEGEND_KEY, NEXT_REGION_KEY, OVERLAY_KEY, NEXT_OVERLAY_KEY]
+        self._codes = {_code(press) for press in ours} | {
             (code, shift) for code in _NEVER_TEXT for shift in (False, True)
         }
         QApplication.instance().focusChanged.connect(self._focus)

@@ -46,7 +46,7 @@ class LegendPanel(QWidget):
         self._bold = QFont(self._font)
         self._bold.setBold(True)
         self.legend = Legend()
-        self._folded = False
+        self._folded, self._key = False, ""
         self._rows: list[Row] = []
         self._picture: QPixmap | None = None
         self._cell: QRect | None = None
@@ -65,9 +65,9 @@ class LegendPanel(QWidget):
         self._picture = None
         self.update()
 
-    def fold(self, folded: bool) -> None:
-        """Leave only the cautions on the slide, or show all again."""
-        self._folded = folded
+    def fold(self, folded: bool, key: str) -> None:
+        """Leave only the cautions on the slide, or show all again; the key that does so is said."""
+        self._folded, self._key = folded, key
         self._say_anew()
 
     @property
@@ -142,7 +142,7 @@ class LegendPanel(QWidget):
         """Room for the longest line, as far as lines may be long."""
         said, bold, plain = self._shown, QFontMetricsF(self._bold), QFontMetricsF(self._font)
         lines = [plain.horizontalAdvance(swatch.text) + _SWATCH_PX for swatch in said.swatches]
-        lines += [bold.horizontalAdvance(text) for text in (said.heading, *said.notes)]
+        lines += [bold.horizontalAdvance(text) for text in (said.heading, *said.notes, self._about_key)]
         return min(_WIDTH_MOST_PX, round(max(lines, default=0.0)) + 2 * _PAD_PX + 2)
 
     def _lay_out(self, legend: Legend) -> list[Row]:
@@ -155,7 +155,13 @@ class LegendPanel(QWidget):
         if legend.notes:
             rows.append(_gap())
             rows += [self._note_row(note) for note in legend.notes]
+        if rows and self._key:
+            rows.append(self._wrapped_row(self._about_key, self._font, _QUIET))
         return rows
+
+    @property
+    def _about_key(self) -> str:
+        return f"{self._key}: what the colours mean" if self._folded else f"{self._key} folds this away"
 
     def _stain_row(self, line: StainLine) -> Row:
         sign, color = SIGNS[line.verdict]

@@ -12,6 +12,7 @@ from superqt.utils import create_worker
 
 from stainloom.case.view import MapsView
 from stainloom.errors import StainloomError
+from stainloom.plugin._napari import remove_layers
 from stainloom.plugin.layers import CaseLayers, fill_predicted, fill_shares, predicted_layer, shares_layer
 from stainloom.plugin.overlay import CLASSES, Overlay, overlay_values, overlays_of
 
@@ -59,6 +60,7 @@ class MapOverlay:
         self.maps = maps
         keep = maps is not None and shown is not None and shown in overlays_of(maps)
         self.show(shown if keep else None, now=now)
+        self._drop_hidden()
 
     def show(self, overlay: Overlay | None, *, now: bool = False) -> None:
         """Lay one map over the slides, or none.
@@ -132,6 +134,18 @@ class MapOverlay:
         else:
             fill_shares(layer, maps, overlay, values)
         self._hide_but(self._layers.shares)
+
+    def _drop_hidden(self) -> None:
+        """A hidden layer still holds what the maps before said, and its eye in the list would show that."""
+        old = [layer for layer in self._own() if not layer.visible]
+        active = self._viewer.layers.selection.active
+        remove_layers(self._viewer, old)
+        if active is not None and active in self._viewer.layers:
+            self._viewer.layers.selection.active = active
+        if self._layers.predicted in old:
+            self._layers.predicted = None
+        if self._layers.shares in old:
+            self._layers.shares = None
 
     def _there(self, layer: Layer | None) -> Layer | None:
         """A layer that the user did not take off the list."""

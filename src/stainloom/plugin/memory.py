@@ -40,7 +40,6 @@ class Memory(QObject):
         self.refused = False
         """Whether nothing is kept, because a newer version of the program keeps its own."""
         self._kept: tuple[Path, dict[str, Any]] | None = None
-        self._looking: Any = None
         self._settled = QTimer(self)
         self._settled.setSingleShot(True)
         self._settled.setInterval(_SETTLED_MS)
@@ -120,19 +119,17 @@ class Memory(QObject):
             self.workspace.refused.emit(error)
 
     def _take_case(self) -> None:
-        if self._looking is not None:
-            self._looking.changed.disconnect(self._changed)
+        if self._session is not None:
+            self._session.looking.changed.disconnect(self._changed)
         session = self._session = self.workspace.session
         self._laid = self._offered = False
         if session is not None:
             session.shown_changed.connect(self._take_map)
-        self._looking = None if session is None else session.looking
-        if self._looking is not None:
-            self._looking.changed.connect(self._changed)
+            session.looking.changed.connect(self._changed)
             self._changed()
 
     def _changed(self) -> None:
-        if self._looking is not None and not self.refused:
+        if self._session is not None and not self.refused:
             self._settled.start()
 
     def _now(self) -> tuple[Path, dict[str, Any]] | None:

@@ -14,6 +14,7 @@ from napari.utils.colormaps import DirectLabelColormap
 from stainloom.case.aligned import Look
 from stainloom.case.lesions import LesionClass
 from stainloom.case.view import CaseView, MapsView, Shares, StainView, Verdict
+from stainloom.jobs.opening import OUT_OF_FOCUS
 from stainloom.wording import listed
 
 WEIGHT_COLORMAP = "viridis"
@@ -65,7 +66,7 @@ class Overlay:
     def bar(self) -> Bar:
         """How its colours are to be read."""
         said, low, high = {
-            "weight": (" in the network", "0  ignored", "fully used  1"),
+            "weight": (": how much of it the network lets through", "0  nothing", "all of it  1"),
             "probability": (", as the network says", "0  surely not", "surely  1"),
             "certainty": (": probability of the predicted class", "0", "sure  1"),
         }[self.kind]
@@ -290,16 +291,37 @@ def _notes(view: CaseView, maps: MapsView | None, shown: Shown, colours: Look) -
         notes.append(
             f"{shown.scanned} as it lies on its own glass. Paint is laid on {view.reference.name}: H goes back"
         )
-    for stain in view.stains:
-        doubted = not stain.trusted or (stain.verdict == "reference" and stain.message)
-        if doubted and (stain.aligned is None or _looked_at(stain, shown)):
-            notes.append(caution(stain))
+    notes += _cautions([stain for stain in view.stains if stain.aligned is None or _looked_at(stain, shown)])
     if maps is not None and maps.outdated and shown.map:
         notes.append(f"Predicted before {', '.join(maps.outdated)} changed: predict again")
     if view.simulated:
         notes.append(SIMULATED)
     notes.append(RESEARCH_ONLY)
     return tuple(notes)
+
+
+def _cautions(stains: Sequence[StainView]) -> list[str]:
+    """Why stains are not to be trusted: one in its own words, several that are alike in one line, which covers less."""
+    doubted = [stain for stain in stains if not stain.trusted or (stain.verdict == "reference" and stain.message)]
+    said = {}
+    for stain in doubted:
+        alike = [other.name for other in doubted if _kind(other) == _kind(stain)]
+        said[_kind(stain)] = caution(stain) if len(alike) == 1 else f"{listed(alike)}: {_OF_SEVERAL[stain.verdict]}"
+    return list(said.values())
+
+
+def _kind(stain: StainView) -> str:
+    """What stains have in common that one line may say together; one that is used as if it were missing says so itself."""
+    return stain.verdict if stain.verdict in _OF_SEVERAL and not stain.message.startswith(OUT_OF_FOCUS) else stain.name
+
+
+_OF_SEVERAL: dict[Verdict, str] = {
+    "check": "alignments to be checked",
+    "failed": "alignments failed, so places do not match",
+    "not aligned": "not aligned yet, each as on its own glass",
+    "left out": "left out of this case",
+    "missing": "the case has no slides of them",
+}
 
 
 def caution(stain: StainView) -> str:

@@ -29,6 +29,7 @@ from stainloom.plugin.dock import Dock, words
 from stainloom.plugin.lesionlist import SWATCH_PX, LesionList, swatch
 from stainloom.plugin.looking import SINGLE
 from stainloom.plugin.workspace import Workspace
+from stainloom.wording import many
 
 _TOOLS = (
     ("paint", "Brush", "Paint with the left button; with the right button draw around a place to fill it. Key P"),
@@ -101,10 +102,10 @@ class PaintDock(Dock):
         self.brush.setRange(_BRUSH_LEAST_UM, _BRUSH_MOST_UM)
         self.brush.setDecimals(0)
         self.brush.setSingleStep(20)
-        self.brush.setSuffix(" um")
+        self.brush.setSuffix(" µm")
         self.brush.setValue(_BRUSH_UM)
         self.brush.setToolTip("Diameter of brush and eraser. Keys [ and ], or Alt and the mouse")
-        self.brush.setAccessibleName("Brush, um")
+        self.brush.setAccessibleName("Brush, µm")
         self.brush.valueChanged.connect(self._size_brush)
         self.undo, self.redo = QPushButton("Undo"), QPushButton("Redo")
         self.undo.setToolTip("Ctrl+Z. A stroke from before the case was opened is asked about")
@@ -203,7 +204,7 @@ class PaintDock(Dock):
         text, fine = painter.saving
         area = sum(painter.areas_px.values()) * _pixel_mm2(painter)
         count = len(painter.lesions)
-        said = f"{count} lesion{'' if count == 1 else 's'}, {area:.2f} mm²" if count else "nothing painted yet"
+        said = f"{many(count, 'painted area')}, {area:.2f} mm²" if count else "nothing painted yet"
         self.state.setText(f"{name}: {said}; {text if fine else '! ' + text}.")
 
     def _offer_unpainted(self) -> None:
@@ -216,8 +217,7 @@ class PaintDock(Dock):
         self.unpainted.setText(f"Next without paint: {self._unpainted}")
 
     def _say_refused(self, error: StainloomError) -> None:
-        self.messages.clear()
-        self.messages.say_error(error)
+        self.messages.say_alone("failed", str(error))
 
     def _ask(self, text: str) -> None:
         self.messages.clear()
@@ -342,7 +342,7 @@ class PaintDock(Dock):
             return
         self.undo.setEnabled(painter.paint.undoable)
         self.redo.setEnabled(painter.paint.redoable)
-        self.lesion_heading.setText("Lesions, the largest first; a click shows one." if painter.lesions else "")
+        self.lesion_heading.setText("Painted areas, the largest first; a click shows one." if painter.lesions else "")
         classes = {lesion.id: lesion for lesion in painter.classes}
         self.lesion_table.show_lesions(painter.lesions, classes, _pixel_mm2(painter))
 

@@ -39,7 +39,7 @@ class Readout:
     def line(self) -> str:
         """All of it in one line: *12,345 um, 6,789 um  painted MEMA  MEMA 0.81  HE .4 AB-PAS .9*; columns stand first."""
         row, col = self.place_um
-        parts = [f"{col:,.0f} um, {row:,.0f} um"]
+        parts = [f"{col:,.0f} µm, {row:,.0f} µm"]
         parts += [f"painted {self.painted}"] if self.painted else []
         return "   ".join([*parts, *([self.network] if self.network else [])])
 

@@ -21,12 +21,12 @@ from superqt.utils import create_worker
 from stainloom.case.predicted import Region, least_certain
 from stainloom.case.view import MapsView
 from stainloom.plugin.dock import words
+from stainloom.plugin.keys import NEXT_REGION_KEY
 from stainloom.plugin.lesionlist import swatch
 from stainloom.wording import many
 
 _log = logging.getLogger(__name__)
 
-NEXT_REGION_KEY = "N"
 _ROWS_SEEN, _ROW_PX = 6, 24
 
 

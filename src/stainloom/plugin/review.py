@@ -14,11 +14,12 @@ from stainloom import jobs
 from stainloom.errors import StainloomError
 from stainloom.plugin.bars import ReadoutBars
 from stainloom.plugin.chooser import OverlayChooser
-from stainloom.plugin.dock import Dock, JobControls, words
+from stainloom.plugin.dock import Act, Dock, JobControls, words
 from stainloom.plugin.frame import Frame
 from stainloom.plugin.job import Result
+from stainloom.plugin.keys import NEXT_REGION_KEY
 from stainloom.plugin.overlay import CLASSES
-from stainloom.plugin.regionlist import NEXT_REGION_KEY, RegionList
+from stainloom.plugin.regionlist import RegionList
 from stainloom.plugin.reviewing import (
     around,
     detail_words,
@@ -34,6 +35,7 @@ from stainloom.plugin.reviewing import (
 from stainloom.plugin.workspace import Workspace
 
 _MOVE_MS = 40
+_SAID_MOST = 2
 
 
 class ReviewDock(Dock):
@@ -50,6 +52,7 @@ class ReviewDock(Dock):
     def __init__(self, workspace: Workspace, name: str, purpose: str) -> None:
         super().__init__(workspace, name, purpose)
         self.open_page = QDesktopServices.openUrl
+        self.messages.most = _SAID_MOST  # what is below it is needed too
         self._session: Any = None
         self._busy = self._seen = False
         self.frame = Frame(workspace.viewer)
@@ -104,7 +107,7 @@ class ReviewDock(Dock):
         self.again = QPushButton("Predict again")
         self.again.clicked.connect(lambda: self._predict(False))
         self.outdated = words("")
-        for part in (self.why, self.detail, self.controls, self.messages, self.outdated, self.again):
+        for part in (self.why, self.detail, self.controls, self.outdated, self.again):
             self.rows.addWidget(part)
 
     def _make_look(self) -> None:
@@ -115,7 +118,8 @@ class ReviewDock(Dock):
         self.regions = RegionList()
         self.regions.wanted.connect(self._fly)
         self.workspace.viewer.bind_key(NEXT_REGION_KEY, lambda _: self.regions.fly_to_next(), overwrite=True)
-        for part in (self.chooser, self.bars):
+        # What is said of a prediction would push its map's chooser away from the mouse.
+        for part in (self.chooser, self.bars, self.messages):
             self.rows.addWidget(part)
 
     def _make_review(self) -> None:
@@ -162,11 +166,15 @@ class ReviewDock(Dock):
                 self.run.addItem(f"{id} (run deleted)", id)
         self.run.setCurrentIndex(self.run.findData(predicted.run))
         self.run.setVisible(self.run.count() > 0)
-        self.run_said.setText(run_words(predicted.facts, predicted.run))
+        self.run_said.setText(run_words(predicted.facts, predicted.run, self._patient))
         self.run_said.setVisible(bool(predicted.run))
         um_per_px = 1.0 if predicted.facts is None else predicted.facts.um_per_px
         for row in range(self.detail.count()):
             self.detail.setItemText(row, detail_words(self.detail.itemData(row), um_per_px, self._usual_px))
+
+    @property
+    def _patient(self) -> str:
+        return "" if self.workspace.case is None else self.workspace.case.patient
 
     def _show_maps(self) -> None:
         workspace, predicted = self.workspace, self.workspace.predicted
@@ -307,9 +315,9 @@ class ReviewDock(Dock):
         if session is not None and session.overlay.shown is None:
             predicted.changed.connect(show)
 
-    def _end(self, result: Result, done: str) -> None:
+    def _end(self, result: Result, done: str, act: Act | None = None) -> None:
         self.controls.rest()
-        self.messages.say_result(result, done)
+        self.messages.say_result(result, done, act=act)
         self.look()
 
     def cancel(self) -> None:
@@ -399,6 +407,9 @@ class ReviewDock(Dock):
             page = state.path / result.changed[0]
             shown = self.open_page(QUrl.fromLocalFile(str(page)))
             said = "The report is written; your browser shows it." if shown else f"The report is written: {page}"
+            again = ("Open the report", lambda: self.open_page(QUrl.fromLocalFile(str(page))))
+            self._end(result, said, again)
+            return
         self._end(result, said)
 
 

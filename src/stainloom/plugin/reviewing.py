@@ -9,7 +9,7 @@ from stainloom.case.lesions import LesionClass
 from stainloom.case.run import RunFacts
 from stainloom.case.view import MapsView
 from stainloom.plugin.readout import Readout
-from stainloom.wording import moment
+from stainloom.wording import many, moment
 
 _WRITES_WHAT_IS_READ = ("predict", "register", "normalize")
 _LEAST_FIELD_UM = 400.0
@@ -97,16 +97,27 @@ def run_title(run: RunFacts) -> str:
     return ", ".join(parts) + (" (not for this study)" if run.problem else "")
 
 
-def run_words(run: RunFacts | None, id: str) -> str:
-    """What a run is, in two sentences."""
+def run_words(run: RunFacts | None, id: str, patient: str = "") -> str:
+    """What a run is, in two sentences; and whether it was tested on this patient."""
     if run is None or not run.stains:
         return f"Run {id}."
     said = f"Trained on {', '.join(run.stains)}, {moment(run.made, '%d %B %Y, %H:%M', None)}."
     if run.accuracy is not None:
-        whose = "the other half of its only patient" if run.one_patient else "patients it never saw"
+        held_out = run.held_out
+        whose = (
+            "the other half of its only patient"
+            if run.one_patient
+            else f"{many(len(held_out), 'patient') if held_out else 'patients'} it never saw"
+        )
         said += f" {run.accuracy:.0%} of the windows of {whose} right"
         said += f"; guessing gives {run.chance:.0%}." if run.chance is not None else "."
         said += " Its maps mean nothing: paint lesions of more patients, then train again." if run.guesses else ""
+        if patient and held_out and not run.one_patient:
+            said += (
+                f" {patient} is one of them."
+                if patient in held_out
+                else f" {patient} is not one of them: it may have learned from this case, and know it by heart."
+            )
     else:
         said += " Never tested on other patients."
     return said
@@ -129,7 +140,7 @@ def map_notes(maps: MapsView, now: Iterable[LesionClass]) -> list[str]:
 
 def detail_words(stride_px: int, um_per_px: float, usual_px: int) -> str:
     """How fine a prediction is, and what it costs beside the usual one."""
-    said = f"one prediction every {stride_px * um_per_px:g} um"
+    said = f"one prediction every {stride_px * um_per_px:g} µm"
     times = (usual_px / stride_px) ** 2
     if times == 1:
         return said

@@ -298,9 +298,9 @@ class Session:
         self._stains_in_legend = False
         self._tell()
 
-    def fold_legend(self, folded: bool) -> None:
+    def fold_legend(self, folded: bool, key: str) -> None:
         """Leave only the cautions of the legend on the slide, or show all of it."""
-        self._panel.fold(folded)
+        self._panel.fold(folded, key)
 
     def _tell_of_layer(self, *_: Any) -> None:
         # Where another stain is shown, two layers change, and then `looking` says so once.

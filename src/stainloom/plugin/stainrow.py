@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from qtpy.QtCore import QSize, Qt, Signal
@@ -43,6 +44,8 @@ class StainRow(QFrame):
     by_hand = Signal()
     left_out = Signal()
     taken_in = Signal()
+    accepted = Signal(bool)
+    """Somebody looked at it and found it right, or takes that back."""
 
     def __init__(self, name: str, reference: str) -> None:
         super().__init__()
@@ -64,11 +67,16 @@ class StainRow(QFrame):
         self.title.clicked.connect(self.chosen)
         self.verdict, self.error, self.message = words(""), words(""), words("")
         self.buttons = {
-            "again": self._button("Align again", self.again, "From the start, this stain alone"),
-            "by hand": self._button("Turn by hand", self.by_hand, "Turn, mirror and shift it yourself"),
-            "leave out": self._button("Leave out", self.left_out, "Use this case without this stain"),
-            "take in": self._button("Take it in again", self.taken_in, "Use this case with this stain"),
+            "again": self._button("Align again", self.again.emit, "From the start, this stain alone"),
+            "by hand": self._button("Turn by hand", self.by_hand.emit, "Turn, mirror and shift it yourself"),
+            "leave out": self._button("Leave out", self.left_out.emit, "Use this case without this stain"),
+            "take in": self._button("Take it in again", self.taken_in.emit, "Use this case with this stain"),
         }
+        self.right = self._button(
+            "I have looked: it is right",
+            self._say_right,
+            "It counts as aligned, is warned about no more, and is not aligned again",
+        )
         self._arrange()
         self.mark(False)
 
@@ -91,13 +99,14 @@ class StainRow(QFrame):
         rows.setColumnStretch(1, 1)
         rows.addWidget(self.picture, 0, 0, Qt.AlignmentFlag.AlignTop)
         rows.addLayout(text, 0, 1)
-        rows.addLayout(actions, 1, 0, 1, 2)
+        rows.addWidget(self.right, 1, 0, 1, 2)
+        rows.addLayout(actions, 2, 0, 1, 2)
 
-    def _button(self, text: str, does: Any, tip: str) -> QPushButton:
+    def _button(self, text: str, does: Callable[[], object], tip: str) -> QPushButton:
         button = QPushButton(text)
         button.setToolTip(tip)
         button.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
-        button.clicked.connect(lambda: does.emit())
+        button.clicked.connect(lambda: does())
         return button
 
     def show_state(self, stain: StainState, *, busy: bool) -> None:
@@ -107,7 +116,8 @@ class StainRow(QFrame):
         self._shown = (stain, busy)
         sign, colour = SIGNS[stain.verdict]
         said = "the reference" if stain.verdict == "reference" else _SAID.get(stain.verdict, stain.verdict)
-        self.verdict.setText(f"{sign}  {said}{', by hand' if stain.by_hand and stain.there else ''}")
+        how = {"by hand": stain.by_hand, "looked at": stain.accepted} if stain.there else {}
+        self.verdict.setText(", ".join([f"{sign}  {said}", *(word for word, so in how.items() if so)]))
         self.verdict.setStyleSheet(f"color: {colour}; font-weight: bold")
         self._say(self.error, _error(stain))
         self._say(self.message, self._means(stain))
@@ -116,6 +126,9 @@ class StainRow(QFrame):
         self.buttons["again"].setVisible(moves)
         self.buttons["again"].setEnabled(not busy)
         self.buttons["by hand"].setVisible(moves)
+        self.right.setVisible(moves and stain.in_doubt)
+        self.right.setText("Look at it again" if stain.accepted else "I have looked: it is right")
+        self.right.setEnabled(not busy)
         self.buttons["leave out"].setVisible(stain.there and stain.verdict != "reference")
         self.buttons["take in"].setVisible(stain.verdict == "left out")
         self.picture.setVisible(stain.verdict not in ("missing", "reference"))
@@ -130,6 +143,9 @@ class StainRow(QFrame):
             return stain.message if stain.verdict == "missing" else ""
         told = "" if stain.verdict in ("not aligned", "left out") else stain.message
         return f"{told} {_MEANS[stain.verdict]}".strip()
+
+    def _say_right(self) -> None:
+        self.accepted.emit(not self._shown[0].accepted)
 
     def _say(self, label: Any, text: str) -> None:
         label.setText(text)
@@ -156,4 +172,4 @@ class StainRow(QFrame):
 
 
 def _error(stain: StainState) -> str:
-    return "" if stain.error_um is None or not stain.there else f"Landmarks {stain.error_um:.0f} um apart (median)."
+    return "" if stain.error_um is None or not stain.there else f"Landmarks {stain.error_um:.0f} µm apart (median)."

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from typing import Any
 
 from qtpy.QtCore import Qt, QTimer
@@ -16,7 +17,7 @@ from stainloom.plugin.workspace import Workspace
 
 HEIGHT_PX = 24
 _EVERY_MS = 33
-_SAID_MS = 8000
+_SAID_MS, _NEWS_S = 8000, 1.0
 _JOB_MS = 1000
 # A line that asked for all of a long sentence would make the window wider than a small screen.
 _FINE_MOST_PX, _NOT_FINE_MOST_PX = 160, 280
@@ -51,7 +52,7 @@ class StatusLine(QWidget):
         self.setFixedHeight(HEIGHT_PX)
         self.workspace, self.viewer = workspace, workspace.viewer
         self.place, self.found, self.job, self.saved = _Elided(), _Elided(), _Elided(), _Elided()
-        self.place.setMinimumWidth(int(QFontMetricsF(self.place.font()).horizontalAdvance("x 88,888  y 88,888 um")) + 4)
+        self.place.setMinimumWidth(int(QFontMetricsF(self.place.font()).horizontalAdvance("x 88,888  y 88,888 µm")) + 4)
         self.saved.setAlignment(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
         row = QHBoxLayout(self)
         row.setContentsMargins(8, 0, 8, 0)
@@ -65,11 +66,13 @@ class StatusLine(QWidget):
         self._job_clock.timeout.connect(self._tell_job)
         workspace.queue.changed.connect(self._tell_job)
         self._over = False
+        self._said_at = 0.0
+        self._looking: Any = None
         self._soon = self._timer(_EVERY_MS, self.read)
         self._said = self._timer(_SAID_MS, self._forget)
         self.viewer.cursor.events.position.connect(self._moved)
         self.viewer.events.status.connect(self._say)
-        workspace.case_changed.connect(self._forget)
+        workspace.case_changed.connect(self._take_case)
         workspace.saving_changed.connect(self.say_saved)
         workspace.refused.connect(self._say_refusal)
         workspace.said.connect(self._say_line)
@@ -86,6 +89,7 @@ class StatusLine(QWidget):
         """Listen no longer."""
         self.viewer.cursor.events.position.disconnect(self._moved)
         self.viewer.events.status.disconnect(self._say)
+        self._leave_case()
 
     def say_saved(self, text: str, fine: bool) -> None:
         """What is so of the paint; that it is not saved is said by sign, word and colour."""
@@ -129,6 +133,24 @@ class StatusLine(QWidget):
             return
         self.found.say(text)
         self._said.start()
+        self._said_at = time.monotonic()
+
+    def _take_case(self) -> None:
+        self._forget()
+        self._leave_case()
+        if self.workspace.session is not None:
+            self._looking = self.workspace.session.looking
+            self._looking.changed.connect(self._look_changed)
+
+    def _leave_case(self) -> None:
+        if self._looking is not None:
+            self._looking.changed.disconnect(self._look_changed)
+            self._looking = None
+
+    def _look_changed(self) -> None:
+        """What was said of the stain before is not true of this one; what was said just now may be why it is shown."""
+        if self._said.isActive() and time.monotonic() - self._said_at > _NEWS_S:
+            self._forget()
 
     def _forget(self) -> None:
         self._said.stop()
@@ -145,7 +167,7 @@ class StatusLine(QWidget):
             return
         position = self.viewer.cursor.position
         row, col = float(position[-2]), float(position[-1])
-        self.place.say(f"x {col:,.0f}  y {row:,.0f} um")
+        self.place.say(f"x {col:,.0f}  y {row:,.0f} µm")
         if not self._said.isActive():
             self.found.say(under(session, row, col))
 

@@ -78,7 +78,7 @@ class StainStrip(QWidget):
         self.magnification = self._magnification()
         self.turn = self._turn()
         self._controls = [self._flow.itemAt(number).widget() for number in range(self._flow.count())]
-        _keep_room(self.magnification, "0.0888x \N{MIDDLE DOT} 888 um/px")
+        _keep_room(self.magnification, "0.0888x \N{MIDDLE DOT} 888 µm/px")
         _keep_room(self.turn, "-180\N{DEGREE SIGN}")
         _keep_room(self.frame, f"As scanned {_SWAP}")
         # At once, so that Qt draws it together with the slide: it puts the whole window together each time.
@@ -103,11 +103,11 @@ class StainStrip(QWidget):
 
     def _magnification(self) -> QToolButton:
         button = _tool(
-            "", "How near: as of a microscope, and um per pixel of the screen. Keys 8, 9 and 0; Home: all of it"
+            "", "How near: as of a microscope, and µm per pixel of the screen. Keys 8, 9 and 0; Home: all of it"
         )
         menu = QMenu(button)
         for magnification, key in ((4, "8"), (10, "9"), (40, "0")):
-            text = f"{magnification}x   ({10 / magnification:g} um a pixel)\t{key}"
+            text = f"{magnification}x   ({10 / magnification:g} µm a pixel)\t{key}"
             menu.addAction(text, lambda m=magnification: self._act(lambda looking: looking.magnify(m)))
         menu.addAction("The whole section\tHome", lambda: self._act(Looking.show_whole))
         button.setMenu(menu)
@@ -186,7 +186,7 @@ class StainStrip(QWidget):
             return
         field = self._session.looking.field
         um = f"{field.um_per_px:.2g}" if field.um_per_px < 100 else f"{field.um_per_px:.0f}"
-        self.magnification.setText(f"{field.magnification:.3g}x \N{MIDDLE DOT} {um} um/px")
+        self.magnification.setText(f"{field.magnification:.3g}x \N{MIDDLE DOT} {um} µm/px")
         self.turn.setText(f"{field.turn_deg:.0f}\N{DEGREE SIGN}")
         self.turn.setEnabled(field.turn_deg != 0)
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import Qt, QTimer, QUrl
 from qtpy.QtGui import QDesktopServices
@@ -32,6 +33,9 @@ from stainloom.plugin.workspace import Workspace
 from stainloom.settings import describe
 from stainloom.wording import DAY_AND_TIME, lasting, listed, many, moment
 
+if TYPE_CHECKING:
+    from stainloom.model.settings import TrainSettings
+
 _LOOK_MS = 2000
 _TABLE_LEAST_PX, _TABLE_MOST_PX = 120, 260
 _TICK, _CROSS = "\N{CHECK MARK}", "\N{MULTIPLICATION SIGN}"
@@ -56,6 +60,7 @@ class TrainPanel(Panel):
         self.left_over = words("")
         self.go_on = QPushButton("Go on with the interrupted training")
         self.go_on.clicked.connect(self._go_on)
+        self.ended_early = words("")
         self.elsewhere = words("")
         self.stop = QPushButton("Stop it and keep its state")
         self.stop.clicked.connect(self._stop_elsewhere)
@@ -70,6 +75,11 @@ class TrainPanel(Panel):
         self.use.setToolTip("Predictions in Review are made with it")
         self.use.clicked.connect(self._use)
         self.report.clicked.connect(self._open_report)
+        self.longer = QPushButton("Train it longer")
+        self.longer.setToolTip(
+            "Goes on where this run stopped; minutes, epochs and passes of the form count from there"
+        )
+        self.longer.clicked.connect(self._train_longer)
         self.compared = words("")
         self.chart = EstimateChart("Share right on test patients")
         self._lay_out()
@@ -93,13 +103,13 @@ class TrainPanel(Panel):
         rows = QVBoxLayout(self)
         rows.setContentsMargins(0, 0, 0, 0)
         for part in (
-            self.basis, self.each, self.elsewhere, self.stop, self.left_over, self.go_on,
+            self.basis, self.each, self.elsewhere, self.stop, self.left_over, self.go_on, self.ended_early, self.longer,
             self.curves_of, self.loss, self.accuracy, self.heading, self.table, self.details,
         ):  # fmt: skip
             rows.addWidget(part)
         buttons = QHBoxLayout()
-        buttons.addWidget(self.use)
-        buttons.addWidget(self.report)
+        for button in (self.use, self.report):
+            buttons.addWidget(button)
         rows.addLayout(buttons)
         rows.addWidget(self.compared)
         rows.addWidget(self.chart)
@@ -118,6 +128,7 @@ class TrainPanel(Panel):
         self.each.setText(f"Train fused and each single stain ({many(len(self._stains()) + 1, 'training')})")
         self.each.setEnabled(self.ready)
         self.go_on.setEnabled(self.ready)
+        self.longer.setEnabled(self.ready)
         if state is not self._state and self.isVisible():
             self._state = state
             self._ask()
@@ -187,10 +198,25 @@ class TrainPanel(Panel):
             self.stop.setEnabled(self._stopping != other.key)
         if interrupted is not None:
             self.left_over.setText(interrupted_said(interrupted))
+        early = self._to_go_on if self._job is None else None
+        for part in (self.ended_early, self.longer):
+            part.setVisible(early is not None)
+        if early is not None:
+            when = moment(early.made, DAY_AND_TIME, None) if early.made is not None else early.id
+            self.ended_early.setText(
+                f"A limit ended {_called(early.stains)}, {when}: trained longer, it may get better."
+            )
         for part in (self.heading, self.table):
             part.setVisible(bool(self.seen.runs))
         self._show_run()
         self.look()
+
+    @property
+    def _to_go_on(self) -> RunState | None:
+        """The run that can be trained longer: the one whose state is kept, unless there are newer patches to learn from."""
+        latest = self.workspace.state.latest if self.workspace.state is not None else None
+        patchset = latest.id if latest is not None else ""
+        return next((run for run in self.seen.runs if run.settings is not None and run.patchset == patchset), None)
 
     def _elsewhere(self) -> Training | None:
         """A training that this window did not start."""
@@ -239,19 +265,33 @@ class TrainPanel(Panel):
         )
 
     def _go_on(self) -> None:
-        found, state = self.seen.interrupted[0], self.workspace.state
+        found = self.seen.interrupted[0]
+        self._resume("Go on with the training", found.patchset, found.settings, {})
+
+    def _train_longer(self) -> None:
+        run = self._to_go_on
+        if run is not None and run.settings is not None:
+            self._resume(f"Train {_called(run.stains)} longer", run.patchset, run.settings, spent_by(run))
+
+    def _resume(self, title: str, patchset: str, settings: TrainSettings, spent: Mapping[str, float]) -> None:
+        """Go on with the limits of the form, which count from what was spent."""
+        state = self.workspace.state
         assert state is not None
         assert self.form is not None
-        limits = {name: self.form.rows[name].value() for name in sorted(limits_of_training(found.settings))}
+        limits = {name: self.form.rows[name].value() for name in sorted(limits_of_training(settings))}
+        most = {field.name: field.most for field in describe(settings_of("train"))}
+        for name, so_far in spent.items():
+            if limits.get(name):  # 0 is no limit
+                limits[name] = type(limits[name])(min(limits[name] + so_far, most[name] or math.inf))
         command = [
             "train",
             str(state.path),
             "--resume",
             "--patchset",
-            found.patchset,
-            *options({**changed_settings(found), **limits}),
+            patchset,
+            *options({**changed_settings(settings), **limits}),
         ]
-        self.asked.emit([("Go on with the training", command)])
+        self.asked.emit([(title, command)])
 
     def _stop_elsewhere(self) -> None:
         other, state = self._elsewhere(), self.workspace.state
@@ -267,7 +307,7 @@ class TrainPanel(Panel):
         run, other = self.selected(), self._elsewhere()
         level = best = None
         if run is None and self._job is not None:
-            title, history = f"{self._job.title}: as it learns.", self._live
+            title, history = f"{self._job.title}, as it learns.", self._live
         elif run is None and other is not None:
             title, history = f"{_called(other.stains)}, outside this window: as it learns", list(other.history)
         else:
@@ -384,8 +424,8 @@ def basis_said(latest: PatchSetState, stains: Sequence[str], runs: Sequence[RunS
         return said
     seconds = training * latest.samples / max(1, latest.windows) * alike.seconds / alike.history[-1]["passes"]
     return (
-        f"{said} One look at all of them, with their turns, takes about {lasting(seconds)} at the speed of the last run of "
-        f"{many(len(stains), 'stain')}; training ends when the validation loss falls no more."
+        f"{said} At the speed of the last run of {many(len(stains), 'stain')} it takes about {lasting(seconds)} to learn from "
+        "each of them once, with its turns; it needs that many times, and ends when the validation loss falls no more."
     )
 
 
@@ -403,13 +443,19 @@ def interrupted_said(found: Interrupted) -> str:
     return f"A training of {stains}{control} was interrupted after {many(len(found.history), 'epoch')}; its state of {moment(found.kept, DAY_AND_TIME, None)} is kept. It goes on with the limits of the form."
 
 
-def changed_settings(found: Interrupted) -> dict[str, Any]:
-    """The settings of an interrupted training that are not the usual ones: what its command line has to say."""
+def changed_settings(settings: TrainSettings) -> dict[str, Any]:
+    """The settings of a training that are not the usual ones: what its command line has to say."""
     return {
-        field.name: getattr(found.settings, field.name)
+        field.name: getattr(settings, field.name)
         for field in describe(settings_of("train"))
-        if getattr(found.settings, field.name) != field.default
+        if getattr(settings, field.name) != field.default
     }
+
+
+def spent_by(run: RunState) -> dict[str, float]:
+    """What a run has spent of each limit."""
+    passes = run.history[-1].get("passes", 0) if run.history else 0
+    return {"most_epochs": len(run.history), "most_passes": passes, "stop_after_minutes": round(run.seconds / 60, 2)}
 
 
 def run_cells(run: RunState) -> tuple[str, str, str]:
@@ -439,7 +485,7 @@ def _interval(test: HeldOut) -> tuple[float, float] | None:
 def run_lines(run: RunState) -> list[str]:
     """A run in words."""
     if run.problem:
-        return [f"{_CROSS} {run.id} cannot be used: {run.problem}"]
+        return [f"{_CROSS} {run.id} cannot be used. {run.problem}"]
     lines = [f"{_called(run.stains)}: {listed(run.stains)}", f"Tells apart {listed(run.classes)}."]
     if run.test is not None:
         lines.append(test_said(run.test))

@@ -34,7 +34,8 @@ FINE_PX = 600
 _SIFT_PX = 500
 _SIFT_POINTS = 1500
 _OVERLAP_LEAST = 0.5
-_APART_DEGREES = 18.0
+APART_DEGREES = 18.0
+_RIVALS_MOST, _RIVAL_WITHIN = 2, 0.15
 _NEAR_SHARE = 0.1
 _NEAR_TURNS = range(-15, 16, 3)
 
@@ -61,10 +62,30 @@ class Candidate:
     support: float = 0.0
 
 
-def find_rough(
-    reference: Picture, moving: Picture, *, turns: int = 60, progress: Progress = silent
-) -> tuple[Candidate, tuple[Candidate, ...], float]:
-    """The best candidate, the best of each proposer, and the lead over the best other turn or mirror image.
+@dataclass(frozen=True, eq=False)
+class Rough:
+    """What the low level found.
+
+    Attributes
+    ----------
+    best
+        The candidate of the highest score.
+    rivals
+        Candidates at another turn, or the other side up, whose score comes near; best first.
+    named
+        The best of each proposer.
+    lead
+        By how much the best beats the best other turn or mirror image.
+    """
+
+    best: Candidate
+    rivals: tuple[Candidate, ...]
+    named: tuple[Candidate, ...]
+    lead: float
+
+
+def find_rough(reference: Picture, moving: Picture, *, turns: int = 60, progress: Progress = silent) -> Rough:
+    """The best candidate, and those at another turn or the other side up that come near it.
 
     Parameters
     ----------
@@ -93,11 +114,16 @@ def find_rough(
         )
     finalists = [refine_affine(reference.longer(JUDGE_PX), moving, c, 25, JUDGE_PX) for c in judged[:2]]
     best = max(finalists, key=lambda c: c.score)
-    rivals = [c.score for c in judged if _turn_between(c.affine, best.affine) > _APART_DEGREES]
-    lead = best.score - max(rivals, default=0.0)
+    apart = [c for c in judged if turn_between(c.affine, best.affine) > APART_DEGREES]
+    lead = best.score - max((c.score for c in apart), default=0.0)
+    rivals: list[Candidate] = []
+    for candidate in apart:
+        near = candidate.score > best.score - _RIVAL_WITHIN and len(rivals) < _RIVALS_MOST
+        if near and all(turn_between(candidate.affine, other.affine) > APART_DEGREES for other in rivals):
+            rivals.append(refine_affine(reference.longer(JUDGE_PX), moving, candidate, 25, JUDGE_PX))
     progress(3, 3, "low level: done")
     named = {c.method: c for c in reversed(judged)}
-    return best, tuple(named.values()), lead
+    return Rough(best, tuple(rivals), tuple(named.values()), lead)
 
 
 def find_near(reference: Picture, moving: Picture, start: Affine, *, progress: Progress = silent) -> Candidate:
@@ -266,13 +292,13 @@ def propose_by_search(
 def _best_apart(found: list[Candidate], keep: int) -> list[Candidate]:
     kept: list[Candidate] = []
     for candidate in sorted(found, key=lambda c: -c.support):
-        apart = all(_turn_between(candidate.affine, other.affine) > _APART_DEGREES for other in kept)
+        apart = all(turn_between(candidate.affine, other.affine) > APART_DEGREES for other in kept)
         if apart and len(kept) < keep:
             kept.append(candidate)
     return kept
 
 
-def _turn_between(first: Affine, second: Affine) -> float:
+def turn_between(first: Affine, second: Affine) -> float:
     """Degrees between two similarities; 180 where one mirrors and the other does not."""
     between = first[:, :2] @ np.linalg.inv(second[:, :2])
     if np.linalg.det(between) < 0:
