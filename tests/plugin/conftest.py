@@ -18,7 +18,11 @@ os.environ["NAPARI_CONFIG"] = str(_folder / "settings.yaml")
 os.environ["STAINLOOM_CONFIG"] = str(_folder / "stainloom")
 atexit.register(shutil.rmtree, _folder, ignore_errors=True)
 
+from napari.resources import _icons  # noqa: E402
 from qtpy.QtCore import QTimer  # noqa: E402
+
+# Each napari writes its icons anew into one cache: the tests of another process would read them half written.
+_icons.user_cache_dir = lambda: str(_folder)
 
 
 class Watchdog:
