@@ -104,3 +104,26 @@ def test_a_study_that_is_not_there_is_said_before_the_window_opens(tmp_path):
     ended = subprocess.run(words, capture_output=True, text=True, check=False)
     assert ended.returncode == 1
     assert "there is no study here" in ended.stderr
+
+
+def test_the_window_fits_its_screen_and_keeps_the_size_that_its_user_left(make_napari_viewer, monkeypatch):
+    from napari.settings import get_settings
+
+    from stainloom.plugin._napari import give_room, main_window
+
+    kept = get_settings().application
+    viewer = make_napari_viewer(show=True)
+    window, free = main_window(viewer), main_window(viewer).screen().availableGeometry()
+    monkeypatch.setattr(kept, "window_size", None)
+    give_room(viewer, (900, 700), (640, 480))
+    assert (window.width(), window.height()) == (900, 700)
+    monkeypatch.setattr(kept, "window_size", (700, 500))
+    window.resize(700, 500)
+    give_room(viewer, (900, 700), (640, 480))
+    assert window.width() == 700  # left so by the user
+    give_room(viewer, (900, 700), (800, 600))
+    assert window.width() == 900  # too small to work in
+    monkeypatch.setattr(kept, "window_size", None)
+    give_room(viewer, (free.width() + 160, free.height()), (640, 480))
+    assert window.isMaximized()
+    assert window.width() <= free.width()

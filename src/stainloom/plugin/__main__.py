@@ -58,12 +58,13 @@ def _open(study: Path | None, case: str | None, run: str | None) -> None:
             jobs.check_case(study, case)
     import napari
 
+    from stainloom.plugin._napari import give_room
     from stainloom.plugin.early import EarlyImports
-    from stainloom.plugin.pictures import WINDOW_PX
+    from stainloom.plugin.pictures import SMALL_PX, WINDOW_PX
     from stainloom.plugin.window import open_workspace
 
     viewer = napari.Viewer(show=True, show_welcome_screen=False)
-    viewer.window.resize(*WINDOW_PX)
+    give_room(viewer, WINDOW_PX, SMALL_PX)
     docks = open_workspace(viewer)
     EarlyImports(docks)
     if study is not None:

@@ -10,6 +10,7 @@ from weakref import ref
 
 import numpy as np
 from napari.layers.labels._labels_key_bindings import reset_polygon
+from napari.settings import get_settings
 from qtpy.QtCore import QBuffer, QByteArray, QIODevice
 from qtpy.QtGui import QCursor
 from qtpy.QtWidgets import QApplication, QMainWindow, QWidget
@@ -334,6 +335,21 @@ def hide_status_bar(viewer: napari.Viewer) -> None:
 def show_status_bar(viewer: napari.Viewer) -> None:
     """Give it back: napari keeps for its next start whether it was there."""
     main_window(viewer).statusBar().show()
+
+
+def give_room(viewer: napari.Viewer, usual_px: tuple[int, int], least_px: tuple[int, int]) -> None:
+    """Give the window its usual size, or all of a screen that is smaller; a size that the user left, and that suffices, stays."""
+    window, kept = main_window(viewer), get_settings().application
+    width, height = (kept.window_size if kept.save_window_geometry else None) or (0, 0)
+    if kept.window_maximized or kept.window_fullscreen or (width >= least_px[0] and height >= least_px[1]):
+        return
+    free = window.screen().availableGeometry()
+    # The title bar and the edges are the system's, and known only once the window is shown.
+    border = window.frameGeometry().size() - window.size()
+    if free.width() < usual_px[0] + border.width() or free.height() < usual_px[1] + border.height():
+        window.showMaximized()
+    else:
+        window.resize(*usual_px)
 
 
 def take_home_button(viewer: napari.Viewer, act: Callable[[], object]) -> None:

@@ -20,7 +20,9 @@ from stainloom.plugin.overlay import CLASSES, Overlay, class_colormap
 from stainloom.plugin.pyramid import ReferenceGrid, checkerboard_turn, stain_levels
 from stainloom.plugin.session import Session
 
-WINDOW_PX = (1760, 1000)
+WINDOW_PX, SMALL_PX = (1760, 1000), (1280, 800)
+"""The window's usual size, and the least one in which every dock has its room."""
+
 _TEXT_COLOR = "#101010"
 
 
