@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from test_plugin_annotate import stroke
 
 from stainloom import jobs
 from stainloom.io.casefile import StudyFolder
@@ -142,11 +143,16 @@ def test_a_view_is_predicted_by_one_warm_process_and_appears_in_place(docks, stu
     assert session.layers.shares.data[row, col] == pytest.approx(session.maps.shares_at(row, col)[1][4])
     assert layer not in workspace.viewer.layers  # hidden, it would still hold what was predicted before
 
-    # Reviewed, taken back, and gone with the window.
+    # Reviewed, painted after it and undone, taken back, and gone with the window.
     dock.mark.click()
     settle(docks, qtbot)
     assert workspace.case.reviewed
     assert dock.mark.text() == "Not reviewed after all"
+    workspace.painter.choose(2)
+    stroke(workspace.painter, [(20, 20), (20, 60)])
+    qtbot.waitUntil(lambda: workspace.case.review_old, timeout=20_000)
+    workspace.painter.undo()
+    qtbot.waitUntil(lambda: workspace.case.reviewed, timeout=20_000)
     dock.mark.click()
     settle(docks, qtbot)
     assert not workspace.case.reviewed

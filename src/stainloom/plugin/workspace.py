@@ -332,7 +332,7 @@ class Workspace(QObject):
         if self.session is not None and self.painter is not None:
             self.session.show_painted(self.painter.areas_px)
         case = self.case
-        if case is not None and (case.reviewed or not case.painted):
+        if case is not None and (case.reviewed or case.review_old or not case.painted):
             self._painted.start()
 
     def _start(self, job: Job) -> None:
