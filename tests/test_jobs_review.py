@@ -226,6 +226,14 @@ def test_maps_say_when_colours_changed_since(study: Path) -> None:
     assert (maps.realigned, maps.recoloured, maps.outdated) == ((), ("SMA",), ("SMA",))
 
 
+def test_maps_say_which_stain_the_network_had_to_do_without(study: Path) -> None:
+    jobs.leave_out(study, "S01", "SMA")
+    jobs.predict(study, _SETTINGS, cases=["S01"])
+    maps = jobs.open_maps_view(study, "S01")
+    assert maps is not None
+    assert (maps.without, maps.outdated) == (("SMA",), ())
+
+
 def test_reviewed_holds_until_maps_or_paint_change(study: Path) -> None:
     def state() -> tuple[bool, bool]:
         case = jobs.survey(study).case("S01")

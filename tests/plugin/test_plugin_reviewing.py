@@ -106,13 +106,24 @@ def test_the_state_says_area_and_review():
 
 def test_what_is_to_be_known_of_maps():
     view = small_case()
-    assert reviewing.map_notes(view.maps, view.study.lesions) == []
+    assert reviewing.map_notes(view.maps, view) == []
     old = dataclasses.replace(view.maps, realigned=("SMA",), recoloured=("SMA", "VG"))
-    assert reviewing.map_notes(old, view.study.lesions) == [
+    assert reviewing.map_notes(old, view) == [
         "Aligned anew since these maps were made: SMA.",
         "Colours changed since these maps were made: VG.",
     ]
-    (gone,) = reviewing.map_notes(view.maps, view.study.lesions[1:])
+    (lacking,) = reviewing.map_notes(dataclasses.replace(view.maps, without=("VG",)), view)
+    assert lacking.startswith("Predicted without VG, which this network learned with")
+    stains = tuple(dataclasses.replace(s, verdict="left out") if s.name == "SMA" else s for s in view.stains)
+    without = dataclasses.replace(view, stains=stains)
+    assert reviewing.map_notes(old, without)[0] == "Left out since these maps were made: SMA."
+    fewer = dataclasses.replace(
+        view,
+        study=dataclasses.replace(
+            view.study, protocol=dataclasses.replace(view.study.protocol, lesions=view.study.lesions[1:])
+        ),
+    )
+    (gone,) = reviewing.map_notes(view.maps, fewer)
     assert gone.endswith(f": {view.study.lesions[0].short}.")
 
 

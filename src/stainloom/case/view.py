@@ -95,6 +95,8 @@ class MapsView:
         Stains that were aligned anew, came in or dropped out since: the maps are as they were then.
     recoloured
         Stains whose colours were normalized anew since.
+    without
+        Stains that the network learned with and that were missing here: what it says is less sure.
     id
         Tells whether these are still the same maps; empty of maps that were never saved.
     pixel
@@ -111,6 +113,7 @@ class MapsView:
     classes: tuple[LesionClass, ...]
     realigned: tuple[str, ...] = ()
     recoloured: tuple[str, ...] = ()
+    without: tuple[str, ...] = ()
     id: str = ""
     pixel: Callable[[int, int], tuple[Shares, Shares]] | None = None
 

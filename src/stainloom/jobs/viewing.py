@@ -154,6 +154,7 @@ def _maps_view(folder: StudyFolder, case: Case, run: str | None) -> MapsView | N
         _as_named_now(facts.classes, folder.study.lesions),
         _realigned(folder, case, facts),
         _recoloured(folder, case, facts),
+        tuple(stain for stain in facts.stains if stain != folder.study.reference and stain not in facts.warps),
         maps_id(parent / facts.run),
         pixel,
     )

@@ -294,6 +294,8 @@ def _notes(view: CaseView, maps: MapsView | None, shown: Shown, colours: Look) -
     notes += _cautions([stain for stain in view.stains if stain.aligned is None or _looked_at(stain, shown)])
     if maps is not None and maps.outdated and shown.map:
         notes.append(f"Predicted before {', '.join(maps.outdated)} changed: predict again")
+    if maps is not None and maps.without and shown.map:
+        notes.append(f"Predicted without {listed(maps.without)}, which this network learned with")
     if view.simulated:
         notes.append(SIMULATED)
     notes.append(RESEARCH_ONLY)

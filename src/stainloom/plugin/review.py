@@ -181,7 +181,7 @@ class ReviewDock(Dock):
         maps, session = predicted.maps, workspace.session
         notes = [] if predicted.error is None else [str(predicted.error)]
         if maps is not None and session is not None:
-            notes += map_notes(maps, session.view.study.lesions)
+            notes += map_notes(maps, session.view)
         self.outdated.setText("\n".join(f"!  {note}" for note in notes))
         self.outdated.setVisible(bool(notes))
         self.again.setVisible(bool(maps is not None and maps.outdated))

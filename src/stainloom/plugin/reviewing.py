@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Any
 
-from stainloom.case.lesions import LesionClass
 from stainloom.case.run import RunFacts
-from stainloom.case.view import MapsView
+from stainloom.case.view import CaseView, MapsView
 from stainloom.plugin.readout import Readout
-from stainloom.wording import many, moment
+from stainloom.wording import listed, many, moment
 
 _WRITES_WHAT_IS_READ = ("predict", "register", "normalize")
 _LEAST_FIELD_UM = 400.0
@@ -123,15 +121,24 @@ def run_words(run: RunFacts | None, id: str, patient: str = "") -> str:
     return said
 
 
-def map_notes(maps: MapsView, now: Iterable[LesionClass]) -> list[str]:
+def map_notes(maps: MapsView, view: CaseView) -> list[str]:
     """What is to be known of maps before they are believed: one sentence each."""
     notes = []
-    if maps.realigned:
-        notes.append(f"Aligned anew since these maps were made: {', '.join(maps.realigned)}.")
+    if maps.without:
+        notes.append(
+            f"Predicted without {listed(maps.without)}, which this network learned with: do not rely on classes that show"
+            " best there. Align what is missing, or train anew without it."
+        )
+    left_out = {stain.name for stain in view.stains if stain.verdict == "left out"}.intersection(maps.realigned)
+    if left_out:
+        notes.append(f"Left out since these maps were made: {', '.join(sorted(left_out))}.")
+    realigned = [stain for stain in maps.realigned if stain not in left_out]
+    if realigned:
+        notes.append(f"Aligned anew since these maps were made: {', '.join(realigned)}.")
     colours = [stain for stain in maps.recoloured if stain not in maps.realigned]
     if colours:
         notes.append(f"Colours changed since these maps were made: {', '.join(colours)}.")
-    known = {(lesion.id, lesion.short) for lesion in now}
+    known = {(lesion.id, lesion.short) for lesion in view.study.lesions}
     gone = [lesion.short for lesion in maps.classes if (lesion.id, lesion.short) not in known]
     if gone:
         notes.append(f"No longer among the study's classes, shown as the run knows them: {', '.join(gone)}.")
