@@ -20,6 +20,7 @@ from stainloom.plugin.training import (
     interrupted_said,
     run_cells,
     run_lines,
+    runs_said,
 )
 
 NOON = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
@@ -95,3 +96,9 @@ def test_a_training_elsewhere_and_an_interrupted_one_are_said():
         "the limits of the form."
     )
     assert changed_settings(found.settings) == {"stains": ("HE",), "batch": 32}
+
+
+def test_runs_of_other_patches_are_not_to_be_compared():
+    one, other = RunState("a", patchset="1", test=TEST), RunState("b", patchset="2", test=TEST)
+    assert runs_said([one, RunState("c", patchset="2")]) == "Runs, newest first:"
+    assert "cannot be compared" in runs_said([one, other])

@@ -66,7 +66,7 @@ class TrainPanel(Panel):
         self.stop.clicked.connect(self._stop_elsewhere)
         self.curves_of = words("")
         self.loss, self.accuracy = CurveChart("Loss by epoch"), CurveChart("Share right by epoch")
-        self.heading = words("Runs, newest first:")
+        self.heading = words("")
         self.table = _make_table()
         self.table.itemSelectionChanged.connect(self._show_run)
         self.details = words("")
@@ -206,6 +206,7 @@ class TrainPanel(Panel):
             self.ended_early.setText(
                 f"A limit ended {_called(early.stains)}, {when}: trained longer, it may get better."
             )
+        self.heading.setText(runs_said(self.seen.runs))
         for part in (self.heading, self.table):
             part.setVisible(bool(self.seen.runs))
         self._show_run()
@@ -506,6 +507,16 @@ def test_said(test: HeldOut) -> str:
     said += f"; guessing the largest class: {100 * test.chance:.1f} %." if test.chance is not None else "."
     few = test.interval is not None and test.patients < _FEW_PATIENTS
     return said + (f" Over {many(test.patients, 'patient')} the range says little." if few else "")
+
+
+def runs_said(runs: Sequence[RunState]) -> str:
+    """The heading of the list of runs: with whether their figures were measured on the same windows."""
+    if len({run.patchset for run in runs if run.test is not None}) < 2:
+        return "Runs, newest first:"
+    return (
+        "Runs, newest first. Not all were tested on the same patches: each export chooses its test patients anew, "
+        "so what they have right cannot be compared."
+    )
 
 
 def compared_runs(runs: Sequence[RunState], patchset: str = "") -> list[RunState]:
