@@ -64,7 +64,7 @@ def test_a_run_is_a_row_with_its_interval_and_its_outcome():
     assert run_cells(replace(RUN, outcome="did not learn", test=None))[1:] == ("not tested", "\N{MULTIPLICATION SIGN} did not\nlearn")  # fmt: skip
     assert "control" in run_cells(replace(RUN, control="shuffled labels"))[2]
     assert run_cells(RunState("x", problem="newer"))[2].startswith("\N{MULTIPLICATION SIGN}")
-    assert "Over 2 patients the range says little" in "\n".join(run_lines(RUN))
+    assert "Range: 40 to 60 %, which over 2 patients says little." in "\n".join(run_lines(RUN))
     assert "newer" in run_lines(RunState("x", problem="newer"))[0]
 
 

@@ -12,7 +12,7 @@ from qtpy.QtWidgets import QAbstractItemView, QHeaderView, QTableView
 from stainloom.case.lesions import LesionClass
 from stainloom.case.regions import Lesion
 
-_HEADINGS = ("Lesion", "Class", "mm\N{SUPERSCRIPT TWO}")
+_HEADINGS = ("Area", "Class", "mm\N{SUPERSCRIPT TWO}")
 _CLASS, _AREA = 1, 2
 SWATCH_PX = 16
 _ROWS_SEEN = 6

@@ -505,8 +505,11 @@ def test_said(test: HeldOut) -> str:
         f"{100 * test.balanced:.1f} % balanced over classes"
     )
     said += f"; guessing the largest class: {100 * test.chance:.1f} %." if test.chance is not None else "."
-    few = test.interval is not None and test.patients < _FEW_PATIENTS
-    return said + (f" Over {many(test.patients, 'patient')} the range says little." if few else "")
+    if test.interval is None:
+        return said
+    low, high = (100 * end for end in test.interval)
+    few = f", which over {many(test.patients, 'patient')} says little" if test.patients < _FEW_PATIENTS else ""
+    return f"{said} Range: {low:.0f} to {high:.0f} %{few}."
 
 
 def runs_said(runs: Sequence[RunState]) -> str:
