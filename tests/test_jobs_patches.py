@@ -16,6 +16,7 @@ from stainloom.io.casefile import StudyFolder
 from stainloom.io.patchset import open_patchset
 from stainloom.jobs.opening import open_store
 from stainloom.patches.select import PatchSettings
+from stainloom.patches.split import Counts
 
 
 def _tree(folder: Path) -> dict[str, str]:
@@ -117,3 +118,40 @@ def test_a_contact_sheet_shows_patches_of_the_set(tiny_case: Path) -> None:
         assert drawn.present == (True,) * len(sheet.stains) or not all(drawn.present)
     others = [jobs.contact_sheet(tiny_case, id, seed=n).drawn for n in range(4)]
     assert any((one[c].pixels != sheet.drawn[c].pixels).any() for one in others for c in one)
+
+
+def test_an_export_keeps_the_sets_of_the_latest_patches_unless_another_seed_is_asked_for(
+    tiny_case: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from stainloom.patches import split
+
+    usual, kept = split.split_patients, []
+
+    def noted(counts: Counts, *, seed: int, keep: dict[str, str]) -> dict[str, str]:
+        kept.append(keep)
+        return usual(counts, seed=seed, keep=keep)
+
+    monkeypatch.setattr(split, "split_patients", noted)
+    jobs.export(tiny_case, workers=1)
+    (first,) = jobs.patchsets(tiny_case)
+    sets = {patient: name for name, patients in first.patients.items() for patient in patients}
+    _paint(tiny_case, "S01")
+    seen = jobs.preview(tiny_case, workers=1)
+    again = jobs.export(tiny_case, workers=1)
+    assert {patient: name for name, patients in seen.figures["patients"].items() for patient in patients} == sets
+    assert jobs.patchsets(tiny_case)[0].id == again.figures["patchset"] != first.id
+    jobs.export(tiny_case, PatchSettings(seed=1), workers=1)
+    jobs.export(tiny_case, PatchSettings(seed=1), workers=1)
+    assert kept[:4] == [{}, sets, sets, {}]
+    assert set(kept[4]) == set(sets)
+
+
+def test_who_moved_to_another_set_is_said(tiny_case: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from stainloom.patches import split
+
+    jobs.export(tiny_case, workers=1)
+    usual = split.split_patients
+    turned = {"train": "test", "validation": "train", "test": "validation"}
+    monkeypatch.setattr(split, "split_patients", lambda *a, **b: {p: turned[n] for p, n in usual(*a, **b).items()})
+    said = jobs.export(tiny_case, workers=1).warnings
+    assert any("P01, P02 and P03 are in another set" in text for text in said)

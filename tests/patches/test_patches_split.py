@@ -135,3 +135,34 @@ def test_a_class_too_small_for_halves_says_so() -> None:
         split_halves([window(0, 0), window(0, 28)])
     with pytest.raises(PatchError):
         split_halves([])
+
+
+def test_who_was_in_a_set_stays_in_it_while_patients_come() -> None:
+    counts = skewed(60, 4)
+    first = split_patients({name: counts[name] for name in sorted(counts)[:30]})
+    grown = split_patients(counts, keep=first)
+    assert {name: grown[name] for name in first} == first
+    assert [list(grown.values()).count(each) for each in SETS] == [36, 12, 12]
+    assert split_figures(counts, grown).deviation_points < 5  # a new split reaches 1
+
+
+def test_only_who_must_is_moved_so_that_each_class_reaches_each_set() -> None:
+    counts = {f"P{k}": {1: 100, 2: 100 if k in (0, 1, 2) else 0} for k in range(10)}
+    before = {f"P{k}": "train" if k < 6 else "validation" if k < 8 else "test" for k in range(10)}
+    after = split_patients(counts, keep=before)
+    assert {after[f"P{k}"] for k in range(3)} == set(SETS)
+    assert sum(after[name] != before[name] for name in before) == 4  # two pairs changed places
+
+
+def test_of_too_many_in_a_set_the_least_are_moved() -> None:
+    counts = {f"P{k}": {1: 50} for k in range(10)}
+    before = {f"P{k}": "test" if k < 4 else "train" for k in range(10)}
+    after = split_patients(counts, keep=before)
+    assert [list(after.values()).count(each) for each in SETS] == [6, 2, 2]
+    assert sum(after[name] != before[name] for name in before) == 2
+
+
+def test_sets_that_are_not_sets_are_not_kept() -> None:
+    counts = skewed(9, 1)
+    assert split_patients(counts, keep=dict.fromkeys(counts, "left out")) == split_patients(counts)
+    assert split_patients(counts, keep={"nobody": "test"}) == split_patients(counts)

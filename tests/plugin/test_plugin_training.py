@@ -223,7 +223,7 @@ def test_a_training_left_running_is_found_and_can_be_stopped(docks, tiny_case, q
     assert "HE alone runs outside this window" in panel.elsewhere.text()
     assert panel.loss.curves[0].points
     panel.stop.click()
-    qtbot.waitUntil(lambda: not left.running, timeout=30_000)
+    qtbot.waitUntil(lambda: not left.running, timeout=90_000)
     qtbot.waitUntil(lambda: panel._elsewhere() is None and bool(panel.seen.interrupted), timeout=90_000)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,6 +20,7 @@ from stainloom.jobs.opening import (
     cautions,
     chosen_cases,
     open_aligned,
+    patchsets_by_age,
     raw_stains,
     read_snapshot,
     take_snapshot,
@@ -27,13 +28,15 @@ from stainloom.jobs.opening import (
 from stainloom.jobs.outcome import Outcome, SlideTask
 from stainloom.progress import Progress, part, silent
 from stainloom.settings import as_json
-from stainloom.wording import listed, many
+from stainloom.wording import listed, many, named
 from stainloom.workers import over
 
 if TYPE_CHECKING:
     from stainloom.case.aligned import AlignedCase
     from stainloom.io.snapshot import Labels
     from stainloom.patches.select import PatchSettings, Selection
+
+_PATIENTS_NAMED = 8
 
 
 @dataclass(frozen=True)
@@ -181,7 +184,8 @@ def split_windows(
 
     if one_patient:
         return split_halves(windows), {}, []
-    split = split_patients(by_patient, seed=settings.seed)
+    before = _sets_before(folder, settings)
+    split = split_patients(by_patient, seed=settings.seed, keep=before)
     shorts = {lesion.id: lesion.short for lesion in folder.study.lesions}
     measured = split_figures(by_patient, split, called=shorts)
     figures = {
@@ -189,7 +193,30 @@ def split_windows(
         "patients": measured.patients,
         "windows": measured.windows,
     }
-    return split, figures, list(measured.warnings)
+    return split, figures, [*measured.warnings, *_moved(before, split)]
+
+
+def _sets_before(folder: StudyFolder, settings: PatchSettings) -> dict[str, str]:
+    """The set of each patient in the latest patches; none where another seed asks for another split."""
+    from stainloom.io.patchset import read_about
+
+    for id in reversed(patchsets_by_age(folder)):
+        with suppress(StainloomError, KeyError, TypeError, ValueError):
+            about, split = read_about(folder.patchset_path(id))
+            if not split["one_patient"]:
+                return dict(split["patients"]) if about["settings"]["seed"] == settings.seed else {}
+    return {}
+
+
+def _moved(before: Mapping[str, str], split: Mapping[str, str]) -> list[str]:
+    """What it means that patients are in other sets than before."""
+    moved = [patient for patient in sorted(split) if before.get(patient, split[patient]) != split[patient]]
+    if not moved:
+        return []
+    return [
+        f"{named(moved, _PATIENTS_NAMED)} {'is' if len(moved) == 1 else 'are'} in another set than in the patches before, for an even mix of "
+        "classes: what runs have right before and after it is not of the same test patients"
+    ]
 
 
 @contextmanager

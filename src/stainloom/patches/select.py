@@ -54,7 +54,7 @@ class PatchSettings:
     turns
         Degrees; 0 is the original, which is never shifted, and comes first.
     seed
-        Of the shifts.
+        Of the shifts, and of the split: another one than the latest patches have shares the patients out anew.
     """
 
     size_px: Annotated[int, Interval(ge=8, le=512)] = 28

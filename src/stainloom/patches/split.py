@@ -22,6 +22,8 @@ Counts = Mapping[str, Mapping[int, int]]
 _TRIES = 40
 _ABSENT_POINTS = 1000.0
 _MIX_WEIGHT = 0.1
+_MOVED_POINTS = 5.0
+_NEW = -1
 
 
 @dataclass(frozen=True)
@@ -48,7 +50,11 @@ class SplitFigures:
 
 
 def split_patients(
-    counts: Counts, *, seed: int = 0, shares: tuple[float, float, float] = (0.6, 0.2, 0.2)
+    counts: Counts,
+    *,
+    seed: int = 0,
+    shares: tuple[float, float, float] = (0.6, 0.2, 0.2),
+    keep: Mapping[str, str] | None = None,
 ) -> dict[str, str]:
     """Give each patient to one set.
 
@@ -60,6 +66,9 @@ def split_patients(
         Of the random starts.
     shares
         Of training, validation and test; of the patients, and of each class's windows.
+    keep
+        The sets of an earlier split. Who was in one stays there, so that figures before and after are of the same test
+        patients; one is moved only where this makes the mix better by 5 points, or brings a class to a set without it.
 
     Returns
     -------
@@ -87,14 +96,27 @@ def split_patients(
     sizes = _sizes(len(names), shares)
     table = _table(names, counts)
     aims = np.array(shares) / sum(shares)
+    kept = np.array([SETS.index(keep[name]) if keep and keep.get(name) in SETS else _NEW for name in names], np.intp)
     generator = np.random.default_rng(seed)
     best, best_cost = np.zeros(0, np.intp), math.inf
     for _ in range(max(3, min(_TRIES, 4_000 // len(names)))):
-        sets = generator.permutation(np.repeat(np.arange(3), sizes))
-        cost = _improve(sets, table, aims)
+        sets = _start(kept, sizes, generator)
+        cost = _improve(sets, kept, table, aims)
         if cost < best_cost - 1e-12:
             best, best_cost = sets, cost
     return {name: SETS[number] for name, number in zip(names, best, strict=True)}
+
+
+def _start(kept: NDArray[np.intp], sizes: Sequence[int], generator: np.random.Generator) -> NDArray[np.intp]:
+    """Sets of the wanted sizes: the kept ones as far as they fit, the rest at random."""
+    sets = kept.copy()
+    for number, size in enumerate(sizes):
+        members = np.flatnonzero(sets == number)
+        if len(members) > size:
+            sets[generator.choice(members, len(members) - size, replace=False)] = _NEW
+    room = [size - int((sets == number).sum()) for number, size in enumerate(sizes)]
+    sets[sets == _NEW] = generator.permutation(np.repeat(np.arange(3), room))
+    return sets
 
 
 def _sizes(count: int, shares: Sequence[float]) -> list[int]:
@@ -125,11 +147,16 @@ def _costs(sums: NDArray[np.float64], having: NDArray[np.float64], aims: NDArray
     return miss.max(axis=(-2, -1)) + _MIX_WEIGHT * np.sqrt((miss**2).mean(axis=(-2, -1))) + absent
 
 
-def _improve(sets: NDArray[np.intp], table: NDArray[np.float64], aims: NDArray[np.float64]) -> float:
+def _improve(
+    sets: NDArray[np.intp], kept: NDArray[np.intp], table: NDArray[np.float64], aims: NDArray[np.float64]
+) -> float:
     """Swap patients between sets, in place, the best pair first, until none helps; the cost reached."""
     owned = (table > 0).astype(np.float64)
+    # What it costs to have a patient, by row, in each of the sets.
+    moving = _MOVED_POINTS * ((kept != _NEW)[:, None] & (kept[:, None] != np.arange(3)))
+    rows = np.arange(len(sets))
     member = np.arange(3)[:, None] == sets[None, :]
-    cost = float(_costs(member @ table, member @ owned, aims))
+    cost = float(_costs(member @ table, member @ owned, aims)) + moving[rows, sets].sum()
     while True:
         first, second = np.nonzero(np.triu(sets[:, None] != sets[None, :]))
         gain = (np.arange(3)[None, :] == sets[first][:, None]).astype(np.float64)
@@ -137,7 +164,9 @@ def _improve(sets: NDArray[np.intp], table: NDArray[np.float64], aims: NDArray[n
         member = np.arange(3)[:, None] == sets[None, :]
         sums = (member @ table)[None] + gain[:, :, None] * (table[second] - table[first])[:, None, :]
         having = (member @ owned)[None] + gain[:, :, None] * (owned[second] - owned[first])[:, None, :]
-        costs = _costs(sums, having, aims)
+        moved = moving[rows, sets].sum() - moving[first, sets[first]] - moving[second, sets[second]]
+        moved += moving[first, sets[second]] + moving[second, sets[first]]
+        costs = _costs(sums, having, aims) + moved
         best = int(np.argmin(costs))
         if costs[best] >= cost - 1e-9:
             return cost

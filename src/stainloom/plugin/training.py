@@ -517,8 +517,8 @@ def runs_said(runs: Sequence[RunState]) -> str:
     if len({run.patchset for run in runs if run.test is not None}) < 2:
         return "Runs, newest first:"
     return (
-        "Runs, newest first. Not all were tested on the same patches: each export chooses its test patients anew, "
-        "so what they have right cannot be compared."
+        "Runs, newest first. Not all were tested on the same patches: what they have right compares only roughly, "
+        "and not at all where an export said that patients changed sets."
     )
 
 
