@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from stainloom.case.lesions import LESIONS
-from stainloom.case.predicted import least_certain
+from stainloom.case.predicted import least_certain, mean_weights
 from stainloom.case.view import MapsView
 
 
@@ -48,3 +50,27 @@ def test_a_place_outside_of_the_maps_has_no_pixel() -> None:
     assert maps.index_at((2049.9, 3019.9)) == (19, 29)
     assert maps.index_at((49.9, 20.0)) is None
     assert maps.index_at((50.0, 3020.0)) is None
+
+
+def test_mean_weights_are_told_by_class_where_the_stain_was_there() -> None:
+    class_map = np.zeros((10, 20), np.uint8)
+    class_map[:, :10], class_map[:4, 10:] = LESIONS[0].id, LESIONS[1].id
+    maps = maps_of(class_map, np.full(class_map.shape, 0.5))
+    vg = np.where(class_map == LESIONS[0].id, 0.6, 0.2).astype(np.float32)
+    vg[:, :5] = 0
+    vg[9, 19] = 1  # where nothing was predicted
+    sma = np.where(class_map == LESIONS[0].id, 0.5, 0).astype(np.float32)
+    found = mean_weights(replace(maps, weights={"HE": np.zeros_like(vg), "VG": vg, "SMA": sma}))
+    assert found is not None
+    assert found.stains == ("VG", "SMA")
+    assert found.overall == (pytest.approx((50 * 0.6 + 40 * 0.2) / 90), pytest.approx(0.5))
+    assert found.by_class[LESIONS[0].id] == (pytest.approx(0.6), pytest.approx(0.5))
+    assert found.by_class[LESIONS[1].id][0] == pytest.approx(0.2)
+    assert np.isnan(found.by_class[LESIONS[1].id][1])
+    assert found.spread == (pytest.approx(0.2), pytest.approx(0.6))
+
+
+def test_where_nothing_was_predicted_there_are_no_mean_weights() -> None:
+    maps = maps_of(np.zeros((4, 4), np.uint8), np.zeros((4, 4)))
+    assert mean_weights(maps) is None
+    assert mean_weights(maps_of(np.ones((4, 4), np.uint8), np.zeros((4, 4)))) is None  # HE weighs nothing

@@ -10,6 +10,7 @@ import pytest
 
 from stainloom.jobs.survey import CaseState, StainState, StudyState
 from stainloom.plugin.docks import _JOBS, DOCKS, align_state
+from stainloom.plugin.job import Result
 
 NAMES = ("HE", "AB-PAS", "Masson", "SMA", "VG")
 PLANS = {spec.name: spec.plan for spec in _JOBS}
@@ -30,6 +31,11 @@ NEW = ("not aligned",) * 4
 def workspace(*cases: CaseState, shown: int | None = 0, patchsets: tuple[str, ...] = ()) -> SimpleNamespace:
     state = StudyState(Path("study"), cases, patchsets, (), False)
     return SimpleNamespace(state=state, case=cases[shown] if cases and shown is not None else None)
+
+
+def aligned(*slides: tuple[str, str, bool]) -> str:
+    rows = [{"case": "S01", "stain": stain, "verdict": verdict, "as_before": same} for stain, verdict, same in slides]
+    return next(spec for spec in _JOBS if spec.name == "Align").done(Result("done", figures={"slides": rows}))
 
 
 def test_docks_come_in_the_order_of_the_work():
@@ -125,3 +131,24 @@ def test_one_case_alone_is_normalized_only_to_the_look_of_others():
     assert alone.missing  # what it would be brought to is its own look
     plan = PLANS["Colour"](workspace(coloured("S01", False), coloured("S02", True)), False)
     assert (plan.run, plan.words) == ("Normalize 1 case", ("normalize", "study", "--case", "S01"))
+
+
+def test_stains_that_nobody_found_right_are_named_before_they_are_cut_and_before_they_are_trained_on():
+    doubted = case("S01", "good", "check", "good", "check", painted=True, exported=True)
+    other = case("S02", "good", "good", "good", "check")
+    here = workspace(doubted, other, patchsets=("abc",))
+    for name in ("Patches", "Train"):
+        plan = PLANS[name](here, True)
+        assert plan.caution.startswith("Used though their alignments need a check: Masson of S01 and VG of S01.")
+        assert plan.remedy == "Align"
+        assert plan.words
+        assert not PLANS[name](
+            workspace(case("S01", *GOOD, painted=True, exported=True), patchsets=("a",)), True
+        ).remedy
+    assert PLANS["Align"](here, True).state.endswith("To be checked: Masson of S01, VG of S01 and VG of S02.")
+
+
+def test_an_alignment_that_came_out_as_it_was_is_said():
+    assert aligned(("SMA", "good", True), ("VG", "good", False)) == "S01: 2 of 2 stains aligned well."
+    said = aligned(("SMA", "check", True), ("VG", "good", True), ("Masson", "check", False))
+    assert said.startswith("S01: 1 of 3 stains aligned well; 2 to look at. SMA lies just as before: ")

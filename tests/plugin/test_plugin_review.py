@@ -10,6 +10,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 from test_plugin_annotate import stroke
 
@@ -270,3 +271,37 @@ def test_maps_from_before_an_alignment_offer_to_predict_again_and_the_report_is_
     ended(dock, qtbot)
     assert opened == [study / "runs" / workspace.predicted.run / "report.html"]
     assert opened[0].is_file()
+
+    folder.save_warp("S01", "SMA", folder.current_warp("S01", "AB-PAS")[0], {"verdict": "good", "message": ""})
+    workspace.take_changes(["cases/S01/warps/SMA"])
+    qtbot.waitUntil(lambda: dock.again.isVisible() and workspace.session is not session, timeout=20_000)
+    settle(docks, qtbot)
+    assert workspace.session.overlay.shown == CLASSES
+    assert said(dock) == ""  # it was said of the maps as they were
+
+
+def test_weights_are_told_by_class_and_their_colours_can_be_spread_over_what_there_is(docks, study, qtbot):
+    workspace, dock = docks.workspace, docks.docks["Review"]
+    _run("predict", str(study), "--case", "S01", "--stride-px", "28")
+    workspace.open_study(study, "S01")
+    settle(docks, qtbot)
+    table = dock.weights.table
+    qtbot.waitUntil(lambda: dock.weights.isVisible(), timeout=20_000)
+    maps = workspace.session.maps
+    assert [table.horizontalHeaderItem(k).text() for k in range(table.columnCount())] == ["Class", *maps.weights]
+    inside = maps.class_map > 0
+    lesion = next(lesion for lesion in maps.classes if lesion.short == table.item(0, 0).text())
+    for column, stain in enumerate(maps.weights, start=1):
+        mean = maps.weight(stain)[maps.class_map == lesion.id].mean()
+        assert float(table.item(0, column).text()) == pytest.approx(mean, abs=0.006)
+    assert dock.weights.said.text()
+
+    assert not dock.chooser.spread.isVisible()
+    workspace.session.show_overlay(Overlay("weight", "VG"), now=True)
+    qtbot.waitUntil(dock.chooser.spread.isVisible, timeout=5000)
+    dock.chooser.spread.click()
+    low, high = workspace.session.layers.shares.contrast_limits
+    weights = np.concatenate([maps.weight(stain)[inside] for stain in maps.weights])
+    assert weights.min() <= low < high <= weights.max()
+    dock.chooser.spread.click()
+    assert tuple(workspace.session.layers.shares.contrast_limits) == (0, 1)

@@ -11,10 +11,12 @@ import pytest
 from test_plugin_layers import small_case
 
 from stainloom.case.lesions import LESIONS
+from stainloom.case.predicted import MeanWeights
 from stainloom.case.run import RunFacts
 from stainloom.jobs.survey import CaseState, StudyState
 from stainloom.plugin import reviewing
 from stainloom.plugin.readout import Readout
+from stainloom.plugin.weighttable import weights_said
 
 TEST = {"accuracy": 0.812, "samples": 420, "chance": 0.24}
 FUSED = RunFacts("run-1", "2026-11-22T10:00:00+00:00", ("HE", "VG"), LESIONS, figures={"test": TEST})
@@ -154,3 +156,10 @@ def test_the_same_maps_are_known_as_the_same():
     assert not maps.same_as(dataclasses.replace(maps, id="abd"))
     assert not maps.same_as(dataclasses.replace(maps, realigned=("VG",)))
     assert not small_case().maps.same_as(small_case().maps)
+
+
+def test_weights_that_are_all_alike_are_said_to_be_and_others_are_named():
+    flat = MeanWeights(("HE", "VG"), (0.5, 0.52), {1: (0.5, 0.55), 2: (0.48, float("nan"))}, (0.4, 0.6))
+    assert weights_said(flat).startswith("No stain stands out: all means lie between 0.48 and 0.55.")
+    told = MeanWeights(("HE", "VG"), (0.31, 0.62), {1: (0.31, 0.62)}, (0.3, 0.7))
+    assert weights_said(told) == "Lets through most of VG (0.62 on average), least of HE (0.31)."

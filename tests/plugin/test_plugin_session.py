@@ -160,6 +160,22 @@ def test_the_legend_is_in_the_picture_and_says_what_is_shown(opened):
     assert panel.legend.bar.text.startswith("Weight of SMA")
 
 
+def test_colours_of_weights_are_spread_on_demand_and_the_legend_says_between_what(opened):
+    session = opened(small_case())
+    panel = session._panel
+    session.show_overlay(Overlay("weight", "SMA"), now=True)
+    assert (panel.legend.bar.low, panel.legend.bar.middle) == ("0  nothing", "0.5")
+    session.overlay.set_spread((0.2, 0.4))
+    assert tuple(session.layers.shares.contrast_limits) == (0.2, 0.4)
+    bar = panel.legend.bar
+    assert (bar.low, bar.middle, bar.high) == ("0.20", "0.30", "0.40")
+    assert "spread" in bar.text
+    session.show_overlay(Overlay("certainty"), now=True)  # a probability is always coloured from 0 to 1
+    assert tuple(session.layers.shares.contrast_limits) == (0, 1)
+    session.show_overlay(Overlay("weight", "VG"), now=True)
+    assert tuple(session.layers.shares.contrast_limits) == (0.2, 0.4)
+
+
 def test_the_legend_stays_in_its_corner_and_lets_the_mouse_through(opened, qtbot):
     from qtpy.QtCore import Qt
 

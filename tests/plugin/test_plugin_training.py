@@ -86,7 +86,7 @@ def test_windows_are_counted_before_anything_is_written_and_the_patches_shown(do
     counted = {row.name: row.counts for row in panel.chart.rows}
     assert workspace.queue.current is None
     assert not (tiny_case / "patchsets").exists()
-    assert panel.counted.text().startswith("Export will write ")
+    assert panel.counted.text().startswith("An export cuts ")
     first = panel._job
     dock.form.rows["size_px"].editor.setText("20")  # the count before is obsolete
     qtbot.waitUntil(lambda: panel._job is not first and panel._job is not None, timeout=20_000)

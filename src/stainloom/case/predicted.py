@@ -1,8 +1,8 @@
-"""Connected regions of a class map, and how sure the network was of each: what a reviewer walks through."""
+"""What a prediction comes to: connected regions and how sure the network was of each, and the mean weights of the stains."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import cv2
@@ -13,6 +13,8 @@ from stainloom.case.view import MapsView
 
 LEAST_MM2 = 0.005
 """What makes a region: smaller ones are specks, of which every map has thousands."""
+
+_TAIL = 0.01
 
 
 @dataclass(frozen=True)
@@ -35,6 +37,55 @@ class Region:
     area_mm2: float
     certainty: float
     edges_um: tuple[float, float, float, float]
+
+
+@dataclass(frozen=True)
+class MeanWeights:
+    """How much of each stain a network let through over one case.
+
+    Attributes
+    ----------
+    stains
+        The stains that were there, in the order of the means.
+    overall
+        Mean weight of each stain where it was there and anything was predicted, 0 to 1.
+    by_class
+        By class id: the same where that class was predicted; NaN where the stain was missing all over it. Classes that were
+        nowhere predicted are not in it.
+    spread
+        The weights of all stains lie between these, but for one in a hundred at each end.
+    """
+
+    stains: tuple[str, ...]
+    overall: tuple[float, ...]
+    by_class: Mapping[int, tuple[float, ...]]
+    spread: tuple[float, float]
+
+
+def mean_weights(maps: MapsView) -> MeanWeights | None:
+    """The mean weights of a prediction; None where nothing was predicted."""
+    inside = np.flatnonzero(maps.class_map)
+    ids = maps.class_map.ravel()[inside]
+    stains, overall, rows = [], [], []
+    ends = []
+    for stain in maps.weights:
+        weights = maps.weight(stain).ravel()[inside]
+        there = weights > 0  # a stain that is missing in a place weighs nothing there
+        if there.any():
+            sums = np.bincount(ids, weights=weights, minlength=256)
+            counts = np.bincount(ids[there], minlength=256)
+            stains.append(stain)
+            overall.append(float(sums.sum() / there.sum()))
+            rows.append(np.divide(sums, counts, out=np.full(256, np.nan), where=counts > 0))
+            ends.append(np.quantile(weights[there], (_TAIL, 1 - _TAIL)))
+    if not stains:
+        return None
+    return MeanWeights(
+        tuple(stains),
+        tuple(overall),
+        {int(id): tuple(float(means[id]) for means in rows) for id in np.unique(ids)},
+        (float(min(low for low, _ in ends)), float(max(high for _, high in ends))),
+    )
 
 
 def least_certain(maps: MapsView, *, most: int = 200, least_mm2: float = LEAST_MM2) -> tuple[tuple[Region, ...], int]:

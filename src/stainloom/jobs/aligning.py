@@ -93,9 +93,9 @@ def register(
         if isinstance(result, StainloomError):
             problems.append(result)
             continue
-        id, quality = result
+        id, quality, as_before = result
         changed.append(f"cases/{task.case}/warps/{task.stain}/{id}")
-        rows.append({"case": task.case, "stain": task.stain, "warp": id, **quality})
+        rows.append({"case": task.case, "stain": task.stain, "warp": id, "as_before": as_before, **quality})
         if quality["verdict"] != "good":
             warnings.append(f"{task.case}, {task.stain}: {quality['verdict']}. {quality['message']}")
     lines = [_registered(row) for row in rows] or ["Nothing to align"]
@@ -112,7 +112,8 @@ def _registered(row: Mapping[str, Any]) -> str:
     return f"{row['case']}, {row['stain']}: {row['verdict']}{measured}"
 
 
-def _register_slide(task: SlideTask, progress: Progress) -> tuple[str, dict[str, Any]]:
+def _register_slide(task: SlideTask, progress: Progress) -> tuple[str, dict[str, Any], bool]:
+    """Id of the warp, what is known of it, and whether it is the one that was there before."""
     from stainloom.register.register import refine_lesions, register
 
     folder = StudyFolder.open(task.study)
@@ -150,8 +151,9 @@ def _register_slide(task: SlideTask, progress: Progress) -> tuple[str, dict[str,
         # A few um inside lesions: what somebody did or saw holds.
         before = folder.current_quality(case.name, task.stain) or {}
         how |= {name: before[name] for name in ("by_hand", "accepted") if before.get(name)}
+    id_before = folder.current_warp_id(case.name, task.stain)
     id = folder.save_warp(case.name, task.stain, result.warp, {**quality, **how})
-    return id, quality
+    return id, quality, id == id_before
 
 
 def _check_start(folder: StudyFolder, start: Path, refine: bool, cases: Sequence[str], stains: Sequence[str]) -> None:

@@ -127,12 +127,12 @@ def export(
         path = writer.finish(split, figures=figures, progress=part(progress, 0.9, 1))
     totals = _totals(by_patient, folder)
     classes = ", ".join(f"{short} {count}" for short, count in totals.items())
-    text = f"{many(len(windows), 'window')} ({classes}), each turned {len(chosen.turns)} ways"
+    text = f"{many(len(windows), 'window')} ({classes}), each at {many(len(chosen.turns), 'angle')}"
     if figures:
         sets = [
             f"{count:,} for {'training' if name == 'train' else name}" for name, count in figures["windows"].items()
         ]
-        text += f": {listed(sets)}; the shares of the classes in them differ by {figures['deviation_points']:.1f} points at most"
+        text += f": {listed(sets)}. Of every class they hold 60, 20 and 20 %, within {figures['deviation_points']:.0f} points"
     return Outcome(
         (f"patchsets/{path.name}",),
         {"patchset": path.name, "windows": len(windows), "classes": totals, **figures},
@@ -213,10 +213,9 @@ def _moved(before: Mapping[str, str], split: Mapping[str, str]) -> list[str]:
     moved = [patient for patient in sorted(split) if before.get(patient, split[patient]) != split[patient]]
     if not moved:
         return []
-    return [
-        f"{named(moved, _PATIENTS_NAMED)} {'is' if len(moved) == 1 else 'are'} in another set than in the patches before, for an even mix of "
-        "classes: what runs have right before and after it is not of the same test patients"
-    ]
+    who = f"{named(moved, _PATIENTS_NAMED)} {'is' if len(moved) == 1 else 'are'}"
+    means = "what runs have right before and after is not of the same test patients"
+    return [f"{who} in another set than in the patches before, for an even mix of classes: {means}"]
 
 
 @contextmanager

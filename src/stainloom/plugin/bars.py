@@ -15,7 +15,7 @@ from stainloom.plugin.reviewing import place_words
 _LINE_PX = 17
 _NAME_PX, _NUMBER_PX = 64, 34
 _STEPS = 64
-_ABOUT = (
+ABOUT_WEIGHTS = (
     "The weight of a stain is the share of its features that the network lets through here (squeeze and excitation). Each is "
     "between 0 and 1 by itself: they do not sum to 1, and say nothing of how much a stain decided. Read them as differences "
     "from place to place. The probabilities of the classes sum to 1."
@@ -33,7 +33,7 @@ class ReadoutBars(QWidget):
     def __init__(self) -> None:
         super().__init__()
         self.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
-        self.setToolTip(_ABOUT)
+        self.setToolTip(ABOUT_WEIGHTS)
         self.readout: Readout | None = None
         self._stains: tuple[str, ...] = ()
         self._classes: tuple[LesionClass, ...] = ()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from qtpy.QtCore import Qt, Signal
-from qtpy.QtWidgets import QComboBox, QFormLayout, QSizePolicy, QSlider, QWidget
+from qtpy.QtWidgets import QCheckBox, QComboBox, QFormLayout, QSizePolicy, QSlider, QWidget
 
 from stainloom.case.view import MapsView
 from stainloom.plugin.overlay import NEXT_OVERLAY_KEY, OVERLAY_KEY, Overlay
@@ -28,6 +28,8 @@ class OverlayChooser(QWidget):
     chosen = Signal(object)
     """An `Overlay`, or None for nothing."""
     opacity_changed = Signal(float)
+    spread_chosen = Signal(bool)
+    """Whether the colours of the weights are spread over those that the case has."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -49,6 +51,13 @@ class OverlayChooser(QWidget):
         self._form.addRow("Show", self.kind)
         self._form.addRow("of", self.of)
         self._form.addRow("Opacity", self.opacity)
+        self.spread = QCheckBox()
+        self.spread.setToolTip(
+            "Shows where weights differ when they are all alike. The ends are the same for every stain of this case"
+        )
+        self.spread.toggled.connect(self.spread_chosen)
+        self._form.addRow(self.spread)
+        self._ends: tuple[float, float] | None = None
         self._names: dict[str, tuple[str, ...]] = {}
         self.kind.activated.connect(self._choose_kind)
         self.of.activated.connect(self._choose)
@@ -68,6 +77,16 @@ class OverlayChooser(QWidget):
         self.opacity.setValue(round(opacity * 100))
         self.opacity.blockSignals(False)
 
+    def offer_spread(self, ends: tuple[float, float] | None) -> None:
+        """Between which weights colours can be spread; None while nobody knows."""
+        self._ends = ends
+        if ends is not None:
+            self.spread.setText(f"Spread the colours over {ends[0]:.2f} to {ends[1]:.2f}")
+        self._show_spread()
+
+    def _show_spread(self) -> None:
+        self._form.setRowVisible(self.spread, self._ends is not None and self.kind.currentData() == "weight")
+
     def _fill(self, kind: str | None, of: str) -> None:
         names = self._names.get(kind or "", ())
         if tuple(self.of.itemText(number) for number in range(self.of.count())) != names:
@@ -76,6 +95,7 @@ class OverlayChooser(QWidget):
         if of in names:
             self.of.setCurrentIndex(names.index(of))
         self._form.setRowVisible(self.of, bool(names))
+        self._show_spread()
 
     def _choose_kind(self) -> None:
         self._fill(self.kind.currentData(), "")

@@ -58,14 +58,17 @@ class Plan:
         The command line behind `stainloom`, without the settings.
     missing
         What has to be done first, one sentence; empty where nothing has.
+    caution
+        What should be known before Run is pressed, one sentence; empty where there is nothing.
     remedy
-        Name of the dock that does it.
+        Name of the dock that does what is missing, or mends what is cautioned against.
     """
 
     run: str
     state: str
     words: tuple[str, ...] = ()
     missing: str = ""
+    caution: str = ""
     remedy: str = ""
 
 
@@ -513,7 +516,7 @@ class JobDock(Dock):
         self.panel = Panel(workspace) if spec.panel is None else spec.panel(workspace)
         self.panel.form = self.form
         self.panel.asked.connect(self.ask)
-        self.panel.cautioned.connect(self.look)
+        self.panel.cautioned.connect(self._take_caution)
         self.panel.run_wanted.connect(self.run)
         self.panel.said.connect(self.messages.say_alone)
         self.panel.alone_wanted.connect(self._leave_alone)
@@ -533,9 +536,9 @@ class JobDock(Dock):
         everything = not self.spec.by_case or self.scope.currentIndex() == 1
         make = self.spec.anew[1] if self.spec.anew is not None and self.anew.isChecked() else self.spec.plan
         self._plan = plan = make(self.workspace, everything)
-        caution = f"! {self.panel.caution}" if self.panel.caution else ""
-        self.state.setText(plan.missing or "\n".join(filter(None, (plan.state, caution))))
-        self._remedy = plan.remedy if plan.missing else self.panel.remedy
+        cautions = [f"! {text}" for text in (plan.caution, self.panel.caution) if text]
+        self.state.setText(plan.missing or "\n".join(filter(None, (plan.state, *cautions))))
+        self._remedy = plan.remedy or self.panel.remedy
         self.first.setVisible(bool(self._remedy))
         self.first.setText(f"Go to {self._remedy}")
         if self.controls.job is None:
@@ -545,6 +548,12 @@ class JobDock(Dock):
         self.controls.run.setEnabled(ready)
         self.panel.plan, self.panel.ready = plan, ready
         self.panel.look()
+
+    def _take_caution(self) -> None:
+        if self.panel.caution and self.controls.job is None:
+            # What was said of the last job holds no more, and neither does the way on.
+            self.messages.clear()
+        self.look()
 
     def start(self) -> None:
         """Run."""

@@ -21,6 +21,7 @@ from stainloom.wording import listed, many, named
 
 _NO_STUDY = "Open a study first."
 _NO_CASE = "Take in slides first: the study has no case yet."
+_NAMED_MOST = 6
 
 
 @dataclass(frozen=True)
@@ -50,6 +51,27 @@ def align_state(case: CaseState) -> str:
     return "; ".join(said) + "."
 
 
+def _doubted(cases: Sequence[CaseState]) -> list[str]:
+    """The stains whose alignment needs a check: *VG of S02*."""
+    return [f"{stain.name} of {case.name}" for case in cases for stain in case.stains if stain.verdict == "check"]
+
+
+def _doubt_said(cases: Sequence[CaseState]) -> str:
+    """What is used though nobody looked at it, before it is used; empty where there is nothing."""
+    doubted = _doubted(cases)
+    if not doubted:
+        return ""
+    need, them, right, out = (
+        ("its alignment needs", "it", "it is right", "the stain")
+        if len(doubted) == 1
+        else ("their alignments need", "them", "they are right", "the stains")
+    )
+    return (
+        f"Used though {need} a check: {named(doubted, _NAMED_MOST)}. Look at {them} in Align, and say that {right} or leave "
+        f"{out} out."
+    )
+
+
 def _plan_align(workspace: Workspace, everything: bool) -> Plan:
     state, case = workspace.state, workspace.case
     if state is None:
@@ -73,6 +95,8 @@ def _align(state: StudyState, cases: Sequence[CaseState], *, anew: bool) -> Plan
     touched = sum(any(_moves(stain) if anew else stain.to_align for stain in case.stains) for case in cases)
     good = sum(case.aligned for case in cases)
     said = f"{cases[0].name}: {align_state(cases[0])}" if one else f"{good} of {many(len(cases), 'case')} aligned."
+    if not one and (doubted := _doubted(cases)):
+        said += f" To be checked: {named(doubted, _NAMED_MOST)}."
     hands = [stain.name for stain in slides if stain.by_hand]
     if hands:
         said += f" Also {listed(sorted(set(hands)))}, laid by hand."
@@ -95,11 +119,19 @@ def _moves(stain: StainState) -> bool:
 
 
 def _aligned(result: Result) -> str:
-    verdicts = [str(slide.get("verdict")) for slide in result.figures.get("slides", ())]
-    good, cases = verdicts.count("good"), {str(slide["case"]) for slide in result.figures.get("slides", ())}
+    slides = result.figures.get("slides", ())
+    doubted = [slide for slide in slides if slide.get("verdict") != "good"]
+    cases = {str(slide["case"]) for slide in slides}
     of = f"{cases.pop()}: " if len(cases) == 1 else ""
-    doubtful = f"; {len(verdicts) - good} to look at" if good < len(verdicts) else ""
-    return f"{of}{good} of {many(len(verdicts), 'stain')} aligned well{doubtful}."
+    said = f"{of}{len(slides) - len(doubted)} of {many(len(slides), 'stain')} aligned well"
+    said += f"; {len(doubted)} to look at." if doubted else "."
+    same = [str(slide["stain"]) for slide in doubted if slide.get("as_before")]
+    if same:
+        lie = "lies" if len(same) == 1 else "lie"
+        said += (
+            f" {listed(same)} {lie} just as before: say what you see in the checkerboard, turn by hand, or leave out."
+        )
+    return said
 
 
 def _after_align(workspace: Workspace) -> str:
@@ -164,7 +196,14 @@ def _plan_patches(workspace: Workspace, everything: bool) -> Plan:
     words = ["export", str(state.path)]
     for case in painted:
         words += ["--case", case.name]
-    return Plan(f"Export patches of {many(len(painted), 'case')}", said, tuple(words))
+    caution = _doubt_said(painted)
+    return Plan(
+        f"Export patches of {many(len(painted), 'case')}",
+        said,
+        tuple(words),
+        caution=caution,
+        remedy="Align" if caution else "",
+    )
 
 
 def _plan_train(workspace: Workspace, everything: bool) -> Plan:
@@ -183,7 +222,8 @@ def _plan_train(workspace: Workspace, everything: bool) -> Plan:
             f"{many(latest.windows, 'window')} of {many(patients, 'patient')}, {many(len(latest.stains), 'stain')}"
         )
         said = f"Trains on the latest patches: {made_of}."
-    return Plan("Train", said, ("train", str(state.path)))
+    caution = _doubt_said([case for case in state.cases if case.exported])
+    return Plan("Train", said, ("train", str(state.path)), caution=caution, remedy="Align" if caution else "")
 
 
 def _said(result: Result) -> str:

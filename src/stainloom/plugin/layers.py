@@ -103,6 +103,7 @@ class CaseLayers:
             self.overlay if on(self.shares) else None,
             self.pair.metadata[_MARK]["stain"] if self.pair is not None and on(self.pair) else "",
             self.glass.metadata[_MARK]["stain"] if on(self.glass) else "",
+            WEIGHT_RANGE if self.shares is None else (self.shares.contrast_limits[0], self.shares.contrast_limits[1]),
         )
 
 
@@ -209,7 +210,7 @@ def predicted_layer(maps: MapsView) -> Labels:
 
 
 def shares_layer(maps: MapsView, overlay: Overlay, values: NDArray[np.float32]) -> Image:
-    """A weight, a probability or the certainty as a layer of its own, always coloured from 0 to 1."""
+    """A weight, a probability or the certainty as a layer of its own, coloured from 0 to 1."""
     return Image(
         values,
         name=overlay.name,

@@ -199,7 +199,7 @@ class LegendPanel(QWidget):
             painter.drawRect(strip)
             below = box.adjusted(0, _BAR_PX + 4, 0, 0)
             _write(painter, below, bar.low, self._font, "#FFFFFF")
-            _write(painter, below, "0.5", self._font, "#FFFFFF", align=Qt.AlignmentFlag.AlignHCenter)
+            _write(painter, below, bar.middle, self._font, "#FFFFFF", align=Qt.AlignmentFlag.AlignHCenter)
             _write(painter, below, bar.high, self._font, "#FFFFFF", align=Qt.AlignmentFlag.AlignRight)
 
         return _BAR_PX + 4 + _LINE_PX, draw

@@ -6,7 +6,7 @@ import logging
 from typing import Any
 
 import napari
-from napari.layers import Layer
+from napari.layers import Image, Layer
 from psygnal import Signal
 from superqt.utils import create_worker
 
@@ -14,7 +14,7 @@ from stainloom.case.view import MapsView
 from stainloom.errors import StainloomError
 from stainloom.plugin._napari import remove_layers
 from stainloom.plugin.layers import CaseLayers, fill_predicted, fill_shares, predicted_layer, shares_layer
-from stainloom.plugin.overlay import CLASSES, Overlay, overlay_values, overlays_of
+from stainloom.plugin.overlay import CLASSES, WEIGHT_RANGE, Overlay, overlay_values, overlays_of
 
 _log = logging.getLogger(__name__)
 
@@ -45,6 +45,7 @@ class MapOverlay:
         self.last = CLASSES
         self.maps: MapsView | None = None
         self.opacity = OPACITY
+        self.spread = WEIGHT_RANGE
 
     @property
     def shown(self) -> Overlay | None:
@@ -97,6 +98,19 @@ class MapOverlay:
         if self.shown != before:
             self.changed.emit()
 
+    def set_spread(self, ends: tuple[float, float]) -> None:
+        """Which weights have the first and the last colour: 0 and 1, or nearer ones where all are alike."""
+        self.spread = ends
+        layer = self._there(self._layers.shares)
+        if layer is not None and self._layers.overlay is not None:
+            self._colour(layer, self._layers.overlay)
+            self.changed.emit()
+
+    def _colour(self, layer: Image, overlay: Overlay) -> None:
+        ends = self.spread if overlay.kind == "weight" else WEIGHT_RANGE
+        if tuple(layer.contrast_limits) != ends:
+            layer.contrast_limits = ends
+
     def _own(self) -> list[Layer]:
         return [layer for layer in (self._layers.predicted, self._layers.shares) if layer is not None]
 
@@ -133,6 +147,7 @@ class MapOverlay:
             self._add(self._layers.shares)
         else:
             fill_shares(layer, maps, overlay, values)
+        self._colour(self._layers.shares, overlay)
         self._hide_but(self._layers.shares)
 
     def _drop_hidden(self) -> None:

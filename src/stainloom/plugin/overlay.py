@@ -62,15 +62,21 @@ class Overlay:
             self.kind, f"{self.kind.capitalize()} of {self.of}"
         )
 
-    @property
-    def bar(self) -> Bar:
-        """How its colours are to be read."""
+    def bar(self, ends: tuple[float, float] = WEIGHT_RANGE) -> Bar:
+        """How its colours are to be read: those from one end to the other."""
         said, low, high = {
             "weight": (": how much of it the network lets through", "0  nothing", "all of it  1"),
             "probability": (", as the network says", "0  surely not", "surely  1"),
             "certainty": (": probability of the predicted class", "0", "sure  1"),
         }[self.kind]
-        return Bar(self.name + said, low, high)
+        if ends == WEIGHT_RANGE:
+            return Bar(self.name + said, low, "0.5", high)
+        return Bar(
+            f"{self.name}{said}. Colours spread over the weights of this case",
+            f"{ends[0]:.2f}",
+            f"{sum(ends) / 2:.2f}",
+            f"{ends[1]:.2f}",
+        )
 
 
 CLASSES = Overlay("class")
@@ -116,10 +122,11 @@ class Swatch:
 
 @dataclass(frozen=True)
 class Bar:
-    """A colour bar of 0 to 1: what it measures, and how its ends are to be read."""
+    """A colour bar: what it measures, and how its ends and its middle are to be read."""
 
     text: str
     low: str
+    middle: str
     high: str
 
 
@@ -166,6 +173,8 @@ class Shown:
         Name of the stain that is shown with the reference cell by cell; empty where none is.
     scanned
         The stain that is shown as it lies on its own glass; empty where all lies on the reference.
+    ends
+        The values of the overlay that have the first and the last colour.
     """
 
     stains: tuple[str, ...] = ()
@@ -175,6 +184,7 @@ class Shown:
     overlay: Overlay | None = None
     pair: str = ""
     scanned: str = ""
+    ends: tuple[float, float] = WEIGHT_RANGE
 
     @property
     def map(self) -> bool:
@@ -236,7 +246,7 @@ def legend(
         for n, stain in enumerate(view.stains)
     )
     heading, swatches = _swatches(view, maps, shown, present)
-    bar = None if shown.overlay is None else shown.overlay.bar
+    bar = None if shown.overlay is None else shown.overlay.bar(shown.ends)
     return Legend(lines, heading, swatches, bar, _notes(view, maps, shown, colours))
 
 

@@ -32,12 +32,12 @@ from stainloom.plugin.workspace import Workspace
 from stainloom.wording import many
 
 _TOOLS = (
-    ("paint", "Brush", "Paint with the left button; with the right button draw around a place to fill it. Key P"),
-    ("erase", "Eraser", "Take paint away. Key E"),
-    ("polygon", "Polygon", "Click corner by corner; a double click closes it"),
-    ("fill", "Fill", "Give a painted region another class. Key F"),
-    ("pick", "Pick", "Choose the class under the mouse. Key L"),
-    ("pan_zoom", "Move", "Move and zoom the slide; while painting hold Space. Key Z"),
+    ("paint", "Brush", "Drag with the left button to paint, with the right button around a place to fill it. Key P"),
+    ("erase", "Eraser", "Drag over paint to take it away. Key E"),
+    ("polygon", "Polygon", "Click corner by corner, do not drag; a double click closes and fills it"),
+    ("fill", "Fill", "Click a painted region to give it the class that is chosen. Key F"),
+    ("pick", "Pick", "Click paint to choose its class. Key L"),
+    ("pan_zoom", "Move", "Drag to move the slide, turn the wheel to zoom; while painting hold Space. Key Z"),
 )
 _BRUSH_LEAST_UM, _BRUSH_MOST_UM = 4.0, 4000.0
 _BRUSH_UM = 120.0
@@ -97,6 +97,9 @@ class PaintDock(Dock):
             group.addButton(button)
             self.tools[mode] = button
             tools.addWidget(button, number // 3, number % 3)
+        self.how = words("")
+        self.how.setStyleSheet("color: #9AA0A8")
+        tools.addWidget(self.how, tools.rowCount(), 0, 1, 3)
         grid.addLayout(tools, 2, 0)
         self.brush = QDoubleSpinBox()
         self.brush.setRange(_BRUSH_LEAST_UM, _BRUSH_MOST_UM)
@@ -300,6 +303,7 @@ class PaintDock(Dock):
         mode = "" if layer is None else str(layer.mode)
         if mode in self.tools:
             self.tools[mode].setChecked(True)
+            self.how.setText(self.tools[mode].toolTip())
 
     def _size_brush(self, *_: object) -> None:
         painter = self._painter

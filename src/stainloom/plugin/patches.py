@@ -171,8 +171,7 @@ class PatchesPanel(Panel):
         figures = result.figures
         said = [str(problem["detail"]) for problem in result.problems[:3]] + list(result.warnings[:3])
         if figures:
-            before = "Export will write " if self.workspace.state is not None else ""
-            self.counted.setText(_counted(figures, before))
+            self.counted.setText(_counted(figures))
         else:
             self.counted.setText("")
         self._show_counts(figures, said)
@@ -262,10 +261,11 @@ def _cut_from(state: StudyState | None) -> list[Any]:
     return [(case.name, [(s.verdict, s.made_from, s.normalized) for s in case.stains]) for case in cases]
 
 
-def _counted(figures: Mapping[str, Any], before: str) -> str:
+def _counted(figures: Mapping[str, Any]) -> str:
     patients = sum(len(names) for names in figures.get("patients", {}).values())
     of = f" of {many(patients, 'patient')}" if patients else f" of {many(int(figures['cases']), 'case')}"
-    return f"{before}{many(int(figures['windows']), 'window')}{of}, {size_of(figures['bytes'])} on disk."
+    windows = many(int(figures["windows"]), "window")
+    return f"An export cuts {windows} (places, seen in all stains){of}: {size_of(figures['bytes'])} on disk."
 
 
 def told_lines(figures: Mapping[str, Any]) -> list[str]:

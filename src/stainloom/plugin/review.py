@@ -11,6 +11,7 @@ from qtpy.QtWidgets import QComboBox, QHBoxLayout, QPushButton, QWidget
 from superqt.utils import create_worker
 
 from stainloom import jobs
+from stainloom.case.predicted import MeanWeights
 from stainloom.errors import StainloomError
 from stainloom.plugin.bars import ReadoutBars
 from stainloom.plugin.chooser import OverlayChooser
@@ -18,7 +19,7 @@ from stainloom.plugin.dock import Act, Dock, JobControls, words
 from stainloom.plugin.frame import Frame
 from stainloom.plugin.job import Result
 from stainloom.plugin.keys import NEXT_REGION_KEY
-from stainloom.plugin.overlay import CLASSES
+from stainloom.plugin.overlay import CLASSES, WEIGHT_RANGE
 from stainloom.plugin.regionlist import RegionList
 from stainloom.plugin.reviewing import (
     around,
@@ -32,6 +33,7 @@ from stainloom.plugin.reviewing import (
     view_problem,
     what_is_missing,
 )
+from stainloom.plugin.weighttable import WeightTable
 from stainloom.plugin.workspace import Workspace
 
 _MOVE_MS = 40
@@ -54,6 +56,7 @@ class ReviewDock(Dock):
         self.open_page = QDesktopServices.openUrl
         self.messages.most = _SAID_MOST  # what is below it is needed too
         self._session: Any = None
+        self._outdated: tuple[str, ...] = ()
         self._busy = self._seen = False
         self.frame = Frame(workspace.viewer)
         self._make_run()
@@ -114,7 +117,11 @@ class ReviewDock(Dock):
         self.chooser = OverlayChooser()
         self.chooser.chosen.connect(self._show)
         self.chooser.opacity_changed.connect(self._set_opacity)
+        self.chooser.spread_chosen.connect(self._spread)
         self.bars = ReadoutBars()
+        self.weights = WeightTable()
+        self.weights.found.connect(self._take_weights)
+        self._ends: tuple[float, float] | None = None
         self.regions = RegionList()
         self.regions.wanted.connect(self._fly)
         self.workspace.viewer.bind_key(NEXT_REGION_KEY, lambda _: self.regions.fly_to_next(), overwrite=True)
@@ -129,7 +136,8 @@ class ReviewDock(Dock):
         self.report.setToolTip("Figures, confusion matrix and pictures of this run; opens in your browser")
         self.report.clicked.connect(self._report)
         self.rows.addLayout(_row(self.mark, self.report))
-        self.rows.addWidget(self.regions)
+        for part in (self.regions, self.weights):
+            self.rows.addWidget(part)
 
     # What is so now
 
@@ -180,6 +188,11 @@ class ReviewDock(Dock):
         workspace, predicted = self.workspace, self.workspace.predicted
         maps, session = predicted.maps, workspace.session
         notes = [] if predicted.error is None else [str(predicted.error)]
+        outdated = () if maps is None else maps.outdated
+        if outdated and outdated != self._outdated and self.controls.job is None:
+            # What was said of the prediction was said of what lay on the slides then.
+            self.messages.clear()
+        self._outdated = outdated
         if maps is not None and session is not None:
             notes += map_notes(maps, session.view)
         self.outdated.setText("\n".join(f"!  {note}" for note in notes))
@@ -189,6 +202,7 @@ class ReviewDock(Dock):
         if maps is not None:
             self.bars.put_names(tuple(maps.weights), maps.classes)
         self.regions.show_regions_of(maps)
+        self.weights.show_weights_of(maps)
         self._read_out()
         self._show_overlay()
 
@@ -337,6 +351,16 @@ class ReviewDock(Dock):
     def _set_opacity(self, opacity: float) -> None:
         if self.workspace.session is not None:
             self.workspace.session.overlay.set_opacity(opacity)
+
+    def _take_weights(self, found: MeanWeights | None) -> None:
+        self._ends = None if found is None or found.spread[0] >= found.spread[1] else found.spread
+        self.chooser.offer_spread(self._ends)
+        self._spread()
+
+    def _spread(self, *_: Any) -> None:
+        if self.workspace.session is not None:
+            wanted = self._ends if self.chooser.spread.isChecked() else None
+            self.workspace.session.overlay.set_spread(wanted or WEIGHT_RANGE)
 
     def _fly(self, region: Any) -> None:
         session = self.workspace.session

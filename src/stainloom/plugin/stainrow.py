@@ -18,7 +18,7 @@ _MEANS = {
     "check": "Click the picture: do structures run on across the edges? If not, turn it by hand or leave it out.",
     "failed": "It counts as missing until it is aligned: turn it by hand, or leave it out.",
     "not aligned": "It lies as on its own glass.",
-    "left out": "It counts as missing; what was made of it is kept.",
+    "left out": "Not used from now on. Its alignment is kept, for the day you take it back in.",
 }
 _STYLE = """
 QFrame#stain {{ border: 1px solid {edge}; border-radius: 4px; }}

@@ -308,9 +308,9 @@ class TrainPanel(Panel):
         run, other = self.selected(), self._elsewhere()
         level = best = None
         if run is None and self._job is not None:
-            title, history = f"{self._job.title}, as it learns.", self._live
+            title, history = f"{self._job.title}: so far.", self._live
         elif run is None and other is not None:
-            title, history = f"{_called(other.stains)}, outside this window: as it learns", list(other.history)
+            title, history = f"{_called(other.stains)}, outside this window: so far.", list(other.history)
         else:
             run = run or next((one for one in self.seen.runs if one.history), None)
             history = list(run.history) if run is not None else []
@@ -360,6 +360,9 @@ class TrainPanel(Panel):
         lines = run_lines(run) if run is not None else []
         if run is not None and run.id == self.workspace.chosen_run:
             lines.append(f"{_TICK} Review predicts with this run.")
+        latest = self.workspace.state.latest if self.workspace.state is not None else None
+        if run is not None and run.settings is not None and latest is not None and run.patchset != latest.id:
+            lines.append("It learned from older patches, so it cannot be trained longer: train anew on the latest.")
         self.details.setText("\n".join(lines) or ("Click a run to see its curves." if self.seen.runs else ""))
         self.details.setVisible(bool(self.details.text()))
         self.use.setVisible(run is not None)
@@ -417,17 +420,17 @@ def _called(stains: Sequence[str]) -> str:
 
 
 def basis_said(latest: PatchSetState, stains: Sequence[str], runs: Sequence[RunState]) -> str:
-    """When and for what the patches were cut, and how long one look at all of them took the last time with as many stains."""
+    """When and for what the patches were cut, when a training ends, and how long the last one of as many stains took."""
     training = latest.sets.get("train", 0)
-    said = f"Patches of {moment(latest.made, DAY_AND_TIME, None)}, {training:,} of the windows for training."
-    alike = next((run for run in runs if len(run.stains) == len(stains) and run.seconds > 0 and run.history), None)
-    if alike is None or not alike.history[-1].get("passes"):
-        return said
-    seconds = training * latest.samples / max(1, latest.windows) * alike.seconds / alike.history[-1]["passes"]
-    return (
-        f"{said} At the speed of the last run of {many(len(stains), 'stain')} it takes about {lasting(seconds)} to learn from "
-        "each of them once, with its turns; it needs that many times, and ends when the validation loss falls no more."
+    said = (
+        f"Patches of {moment(latest.made, DAY_AND_TIME, None)}, {training:,} of the windows for training. "
+        "It ends by itself when the validation loss falls no more"
     )
+    alike = next((run for run in runs if len(run.stains) == len(stains) and run.seconds > 0 and run.history), None)
+    if alike is None:
+        return f"{said}."
+    took = f"{lasting(alike.seconds)} for {many(len(alike.history), 'epoch')}"
+    return f"{said}; the last one of {many(len(stains), 'stain')} took {took}."
 
 
 def elsewhere_said(training: Training, stopping: bool) -> str:
