@@ -99,6 +99,9 @@ class PaintDock(Dock):
             tools.addWidget(button, number // 3, number % 3)
         self.how = words("")
         self.how.setStyleSheet("color: #9AA0A8")
+        # As high for a short text as for a long one: what is below must not move under the mouse.
+        self.how.setMinimumHeight(2 * self.how.fontMetrics().lineSpacing())
+        self.how.setAlignment(Qt.AlignmentFlag.AlignTop)
         tools.addWidget(self.how, tools.rowCount(), 0, 1, 3)
         grid.addLayout(tools, 2, 0)
         self.brush = QDoubleSpinBox()
