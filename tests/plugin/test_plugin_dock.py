@@ -39,7 +39,7 @@ def desk(qtbot):
 @pytest.fixture
 def make(qtbot, desk):
     def made(*words: str, missing: str = "") -> JobDock:
-        plan = Plan("Do it", "All is ready.", words, missing, "Cases" if missing else "")
+        plan = Plan("Do it", "All is ready.", words, missing, remedy="Cases" if missing else "")
         spec = JobSpec("Example", "For trying.", Example, lambda desk, everything: plan, lambda result: "It is done.")
         dock = JobDock(desk, spec)
         qtbot.addWidget(dock)
