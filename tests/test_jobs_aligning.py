@@ -20,6 +20,8 @@ from stainloom.io.casefile import StudyFolder
 from stainloom.io.slides import open_slide
 from stainloom.io.tiles import TileCache
 from stainloom.jobs.survey import StainState
+from stainloom.register.settings import RegisterSettings
+from stainloom.settings import as_json
 from stainloom.tissue import tissue_mask
 
 
@@ -111,7 +113,7 @@ def test_an_alignment_in_doubt_that_was_looked_at_counts_as_good(
         return next(stain for stain in jobs.survey(tiny_case).case("S01").stains if stain.name == "SMA")
 
     id = verdict("check")
-    assert (state().verdict, state().in_doubt, state().accepted, state().to_align) == ("check", True, False, True)
+    assert (state().verdict, state().in_doubt, state().accepted, state().to_align) == ("check", True, False, False)
     words = ["case", "accept", str(tiny_case), "S01", "--stain", "SMA"]
     assert main(words) == DONE
     assert "SMA of case S01 counts as aligned" in capsys.readouterr().out
@@ -256,12 +258,13 @@ def test_only_what_needs_it_is_aligned(tiny_case: Path) -> None:
         assert found is not None
         folder.save_warp("S01", stain, found[0], {"message": "", **quality})
 
-    judged("AB-PAS", {"verdict": "check"})
+    judged("AB-PAS", {"verdict": "check", "settings": as_json(RegisterSettings())})
+    judged("SMA", {"verdict": "failed", "settings": as_json(RegisterSettings(turns=120))})
     judged("Masson", {"verdict": "check", "by_hand": True})
     shutil.rmtree(folder.case_path("S01") / "warps" / "VG")
     jobs.leave_out(tiny_case, "S02", "VG")
-    assert jobs.survey(tiny_case).case("S01").to_align == ("AB-PAS", "VG")
+    assert jobs.survey(tiny_case).case("S01").to_align == ("VG",)
     outcome = jobs.register(tiny_case, needed=True, workers=1)
-    assert {(row["case"], row["stain"]) for row in outcome.figures["slides"]} == {("S01", "AB-PAS"), ("S01", "VG")}
+    assert {(row["case"], row["stain"]) for row in outcome.figures["slides"]} == {("S01", "SMA"), ("S01", "VG")}
     again = jobs.register(tiny_case, needed=True, cases=["S02", "S03"], workers=1)
     assert (again.changed, again.text) == ((), "Nothing to align")

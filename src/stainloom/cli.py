@@ -327,7 +327,7 @@ def _parser() -> argparse.ArgumentParser:
         "--start-from", type=Path, metavar="FILE", help=f"one stain of one case, near a place: {_START}"
     )
     register.add_argument(
-        "--needed", action="store_true", help="only stains that are not aligned well and that no hand laid"
+        "--needed", action="store_true", help="only stains never aligned, or in doubt or failed with other settings"
     )
     _options(register, jobs.settings_of("register"))
     _slides_job(commands, "transfer", "Carry the painted labels into each stain's own frame.", _transfer)

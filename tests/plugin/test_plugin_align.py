@@ -106,11 +106,17 @@ def test_a_row_per_stain_says_how_far_it_can_be_trusted(align, qtbot):
     assert rows["SMA"].verdict.text() == "\N{CHECK MARK}  aligned"
     assert rows["VG"].verdict.text() == "\N{MULTIPLICATION SIGN}  could not be aligned"
     assert "No place fits." in rows["VG"].message.text()
-    assert align.controls.run.text() == "Align 1 stain"
+    assert align.controls.run.text() == "Nothing to align"
     assert not any(button.isVisible() for button in rows["HE"].buttons.values())
     qtbot.waitUntil(lambda: all(not rows[name].picture.icon().isNull() for name in list(rows)[1:]), timeout=30_000)
     align.anew.setChecked(True)
     assert align.controls.run.text() == "Align 4 stains anew"
+
+
+def test_a_warning_of_the_open_case_stands_in_its_row_alone(align):
+    assert align.panel.shows("S01, VG: failed. No place fits.")
+    assert not align.panel.shows("S02, VG: failed. No place fits.")
+    assert not align.panel.shows("S01: nothing to align")
 
 
 def test_a_click_on_a_row_shows_the_stain_and_one_on_its_picture_the_checkerboard(align, qtbot):

@@ -83,6 +83,26 @@ def test_each_tool_of_the_layer_is_kept(opened, qtbot):
     assert layer.data[30, 30] == 0
 
 
+def test_undo_takes_back_the_last_corner_of_a_polygon_and_no_paint(opened, qtbot):
+    painter = opened()
+    painter.choose(2)
+    stroke(painter, [(20, 20), (20, 40)])
+    settled(painter, qtbot)
+    painted = painter.layer.data.copy()
+    painter.layer.mode = "polygon"
+    polygon, mouse = painter.layer._overlays["polygon"], [61.0, 61.0]
+    polygon.points = [[50.5, 50.5], [50.5, 60.5], mouse]
+    painter.undo()
+    assert [list(point) for point in polygon.points] == [[50.5, 50.5], mouse]
+    painter.undo()
+    assert not len(polygon.points)
+    settled(painter, qtbot)
+    assert (painter.layer.data == painted).all()
+    painter.undo()
+    settled(painter, qtbot)
+    assert (painter.layer.data != painted).any()
+
+
 def test_a_stroke_that_goes_on_is_kept_in_parts(opened, qtbot):
     painter = opened()
     painter.choose(2)

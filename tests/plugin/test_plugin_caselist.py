@@ -6,9 +6,10 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from qtpy.QtCore import Qt
 
 from stainloom.jobs.survey import CaseState, StainState, StudyState
-from stainloom.plugin.caselist import ALL, FILTERS, CaseModel, chosen, said_of_stain, signs_of
+from stainloom.plugin.caselist import ALL, CHECK, FILTERS, OPEN, TICK, CaseModel, chosen, said_of_stain, signs_of
 from stainloom.plugin.listpage import beside, said_changed, said_lost
 
 HE, VG = StainState("HE", "reference"), StainState("VG", "good", error_um=4.2)
@@ -45,6 +46,14 @@ def test_every_stain_has_a_sign_of_its_own_for_what_is_wrong():
     assert said_of_stain(VG) == "VG: good, landmarks 4 µm apart"
     assert said_of_stain(replace(VG, found=False, error_um=None)) == "VG: good; its file is not found"
     assert said_of_stain(StainState("VG", "missing", changed=True)) == "VG: another file lies in its place"
+
+
+def test_a_case_to_be_checked_has_no_tick():
+    model = CaseModel()
+    model.show([DONE, replace(DONE, stains=(HE, replace(VG, verdict="check"))), CASES[1]])
+    assert [model.index(row, 1).data() for row in range(3)] == [TICK, CHECK, OPEN]
+    assert model.index(1, 1).data(Qt.ItemDataRole.ToolTipRole) == "S01: aligned; look at VG in Align"
+    assert [case.name for case in chosen(model.cases, "", "To be checked")] == ["S01"]
 
 
 def test_what_is_lost_or_another_file_is_said_with_what_to_do():

@@ -141,6 +141,26 @@ def test_the_status_line_says_place_and_class_and_whether_all_is_saved(docks, qt
     assert "NOT SAVED" in status.saved.text()
 
 
+def test_the_brush_has_a_ring_and_no_box_on_the_slide(docks, tiny_case):
+    from stainloom.plugin._napari import settle
+
+    workspace = docks.workspace
+    workspace.open_study(tiny_case)
+    viewer, layer = workspace.viewer, workspace.painter.layer
+    settle(viewer)
+    without = viewer.screenshot(canvas_only=True, flash=False)
+    viewer.layers.selection.active = layer
+    viewer.mouse_over_canvas = True
+    layer.mode = "paint"
+    ring = viewer.window._qt_viewer.canvas._viewer_overlay_to_visual[viewer.canvas.overlays._brush_circle][0]
+    height, width = viewer.canvas.size
+    ring._set_position((width / 2, height / 2))
+    assert ring.node.visible
+    ring._on_box_change()  # as napari does now and then
+    viewer.mouse_over_canvas = False
+    assert (viewer.screenshot(canvas_only=True, flash=False) == without).all()
+
+
 def test_a_move_of_the_mouse_reads_pixels_and_no_raster(docks, qtbot):
     show_case(docks, small_case())
     status, cursor = docks.desk.status, docks.workspace.viewer.cursor
@@ -222,7 +242,10 @@ def test_the_overview_shows_the_section_and_a_click_moves_there(docks, qtbot):
     show_case(docks, small_case(maps=False))
     overview, looking = docks.desk.overview, docks.workspace.session.looking
     qtbot.waitUntil(lambda: ("HE", False) in overview._pictures)
+    looking.show_whole()
+    assert not overview.isVisible()
     looking.magnify(40)
+    assert overview.isVisible()
     place = QPoint(overview.width() // 4, overview.height() // 2)
     qtbot.mouseClick(overview, Qt.MouseButton.LeftButton, pos=place)
     rows, cols = looking.field.centre_um

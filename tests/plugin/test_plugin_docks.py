@@ -18,7 +18,7 @@ PLANS = {spec.name: spec.plan for spec in _JOBS}
 
 def case(name: str, *verdicts: str, **more: object) -> CaseState:
     stains = [
-        StainState(stain, verdict, to_align=verdict in ("not aligned", "check", "failed"))
+        StainState(stain, verdict, to_align=verdict == "not aligned")
         for stain, verdict in zip(NAMES, ("reference", *verdicts), strict=True)
     ]
     return CaseState(name, name, tuple(stains), **more)
@@ -76,9 +76,9 @@ def test_align_says_what_it_will_do():
     assert every.state == "1 of 2 cases aligned."
 
 
-def test_align_leaves_alone_what_is_aligned_well_unless_all_is_wanted_anew():
+def test_align_leaves_alone_what_it_would_lay_as_before_unless_all_is_wanted_anew():
     mixed = workspace(case("S01", "good", "check", "failed", "left out"), case("S02", *GOOD))
-    assert PLANS["Align"](mixed, False).run == "Align 2 stains"
+    assert PLANS["Align"](mixed, False).run == "Nothing to align"
     done = PLANS["Align"](workspace(case("S02", *GOOD)), False)
     assert (done.run, done.words, done.missing) == ("Nothing to align", (), "")
     anew = next(spec for spec in _JOBS if spec.name == "Align").anew[1]
@@ -88,6 +88,12 @@ def test_align_leaves_alone_what_is_aligned_well_unless_all_is_wanted_anew():
     )
     assert (anew(mixed, True).run, anew(mixed, True).words) == ("Align 7 slides of 2 cases anew", ("register", "study"))
     assert anew(SimpleNamespace(state=None, case=None), True).missing == "Open a study first."
+
+
+def test_a_case_whose_stains_are_to_be_checked_does_not_count_as_aligned():
+    here = workspace(case("S01", "good", "check", "good", "good"), case("S02", *GOOD), case("S03", *NEW))
+    said = PLANS["Align"](here, True).state
+    assert said == "1 of 3 cases aligned. To be checked: Masson of S01."
 
 
 def test_align_anew_says_that_it_will_undo_the_work_of_a_hand():

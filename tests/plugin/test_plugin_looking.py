@@ -327,6 +327,23 @@ def test_paint_switched_on_by_hand_as_scanned_never_lies_in_the_wrong_place(alig
     assert shown(session) == ("SMA",)
 
 
+def test_the_whole_section_stays_whole_in_a_window_of_another_size_until_somebody_looks_closer(aligned, qtbot):
+    from stainloom.plugin._napari import main_window
+
+    looking, window = aligned.looking, main_window(aligned.viewer)
+    whole = looking.field_of((0.0, 0.0, *looking.size_um))
+    assert looking.field.zoom == pytest.approx(whole.zoom, rel=0.1)
+    before = looking.field.zoom
+    window.resize(window.width() + 300, window.height() + 250)
+    qtbot.waitUntil(lambda: looking.field.zoom > 1.1 * before)
+    assert looking.field == looking.field_of((0.0, 0.0, *looking.size_um))
+    looking.magnify(20)
+    near = looking.field
+    window.resize(window.width() - 300, window.height() - 250)
+    qtbot.wait(200)
+    assert looking.field == near
+
+
 def test_what_is_looked_at_is_recalled(aligned):
     from stainloom.plugin.memory import look_from
 

@@ -49,13 +49,15 @@ class LesionClass:
 
 
 # Names: Halushka et al., Cardiovascular Pathology 25 (2016) 247-257, doi 10.1016/j.carpath.2016.03.002.
-# Colours: Okabe and Ito, of which pink is lost on HE; the classes switched off use tints too.
+# Colours: Okabe and Ito, of which pink is lost on HE, and yellow there cannot be told from orange nor seen on Van Gieson:
+# near-black is the one that differs most from the others on all five stains, for red-green blindness too.
+# The classes switched off use tints too.
 LESIONS: tuple[LesionClass, ...] = (
     LesionClass(1, "MEMA", "mucoid extracellular matrix accumulation", "#56B4E9"),
     LesionClass(2, "EFFL", "elastic fibre fragmentation or loss", "#E69F00"),
     LesionClass(3, "SMNL", "smooth muscle cell nuclei loss", "#D55E00"),
     LesionClass(4, "MF", "medial fibrosis", "#0072B2"),
-    LesionClass(5, "other", "other lesion", "#F0E442"),
+    LesionClass(5, "other", "other lesion", "#202020"),
     LesionClass(6, "normal", "normal media", "#009E73"),
     LesionClass(7, "MEMA-T", "translamellar mucoid extracellular matrix accumulation", "#9AD3F2", on=False),
     LesionClass(8, "LMC", "laminar medial collapse", "#CC79A7", on=False),

@@ -65,7 +65,7 @@ def register(
     start
         File with the place that a hand laid the one named stain of the one named case at: it is refined from there.
     needed
-        Only stains that are not aligned, or not well, and that no hand laid.
+        Only stains that were never aligned, or came out in doubt or failed with other settings.
     cases, stains
         Only these; all where none is named.
     """
@@ -86,7 +86,7 @@ def register(
             if stain != folder.study.reference
             and stain in case.slides
             and stain not in case.left_out
-            and (not needed or needs_aligning(folder, case, stain))
+            and (not needed or needs_aligning(folder, case, stain, as_json(chosen)))
         ]
     changed, warnings, rows = [], [], []
     for task, result in over(tasks, _register_slide, workers=workers, progress=progress):

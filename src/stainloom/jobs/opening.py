@@ -84,7 +84,10 @@ def verdict_of(folder: StudyFolder, case: Case, stain: str) -> tuple[Verdict, st
         return "left out", f"{stain} was left out of {case.name}"
     quality = folder.current_quality(case.name, stain)
     if quality is None:
-        return "not aligned", f"{stain} of {case.name} is not aligned yet"
+        return (
+            "not aligned",
+            f"{stain} of {case.name} is not aligned yet: it lies as on its own glass until Align has run",
+        )
     verdict = quality.get("verdict")
     known: Verdict = verdict if verdict in ("good", "failed") else "check"
     message = str(quality.get("message", ""))
@@ -106,15 +109,18 @@ def accepted(quality: Mapping[str, Any] | None) -> str:
     return str(quality.get("accepted") or "") if quality is not None and in_doubt(quality) else ""
 
 
-def needs_aligning(folder: StudyFolder, case: Case, stain: str) -> bool:
-    """Whether a stain that is there has no alignment that is good or was found right, and none that a hand laid.
+def needs_aligning(folder: StudyFolder, case: Case, stain: str, settings: Mapping[str, Any] | None = None) -> bool:
+    """Whether a stain that is there was never aligned, or came out in doubt or failed with other settings than these.
 
-    A slide out of focus whose alignment is good needs another scan, not another alignment.
+    With the same settings it would come out the same: somebody has to look at it, or lay it by hand.
     """
     if stain == folder.study.reference or stain not in case.slides or stain in case.left_out:
         return False
     quality = folder.current_quality(case.name, stain)
-    return quality is None or not (quality.get("verdict") == "good" or quality.get("by_hand") or accepted(quality))
+    if quality is None:
+        return True
+    settled = quality.get("verdict") == "good" or quality.get("by_hand") or accepted(quality)
+    return not settled and settings is not None and quality.get("settings") != settings
 
 
 def in_focus(folder: StudyFolder, case: Case, stain: str) -> bool:

@@ -52,7 +52,7 @@ class StainState:
     carried
         Whether labels were carried into it: `no`, `old` (before its last alignment) or `yes`.
     to_align
-        Whether it is there and has no alignment that is good or was found right, and none that a hand laid.
+        Whether it is there and was never aligned as it is now.
     by_hand
         Whether its place was laid by hand, or refined from there.
     in_doubt
@@ -124,7 +124,7 @@ class CaseState:
 
     @property
     def to_align(self) -> tuple[str, ...]:
-        """Stains that have no alignment that is good or was found right, and none that a hand laid."""
+        """Stains that were never aligned as they are now."""
         return tuple(stain.name for stain in self.stains if stain.to_align)
 
     @property
@@ -132,6 +132,11 @@ class CaseState:
         """Whether every stain that is there can be used."""
         usable = (stain.verdict in USABLE for stain in self.stains if stain.there)
         return bool(self.stains) and all(usable) and not any(stain.changed for stain in self.stains)
+
+    @property
+    def to_check(self) -> tuple[str, ...]:
+        """Stains that can be used, though somebody should look at their alignment first."""
+        return tuple(stain.name for stain in self.stains if stain.verdict == "check")
 
     @property
     def lost(self) -> tuple[str, ...]:

@@ -393,6 +393,24 @@ def stop_drawing(layer: Labels) -> bool:
     return drawing
 
 
+def take_back_corner(layer: Labels) -> bool:
+    """Take back the last corner of the polygon that is being drawn, or the stroke around a place; False where there is none."""
+    polygon = layer._overlays["polygon"]
+    *corners, mouse = polygon.points or [None]
+    if len(corners) < 2:
+        return stop_drawing(layer)
+    polygon.points = [*corners[:-1], mouse]
+    return True
+
+
+def bare_brush_ring(viewer: napari.Viewer) -> None:
+    """Take the box off that napari 0.9 puts behind what lies on its canvas: behind the brush's ring it is a square on the slide.
+
+    The ring goes when the mouse leaves the canvas; its box stays, in the colour of the background.
+    """
+    viewer.canvas.overlays._brush_circle.box = False
+
+
 def draw_now(viewer: napari.Viewer) -> None:
     """Put on the screen what the canvas should show, before the event loop turns."""
     canvas_widget(viewer).repaint()

@@ -166,6 +166,11 @@ class AlignPanel(Panel):
         self.said.emit("done", f"{outcome.text}.")
         self.workspace.take_changes(outcome.changed)
 
+    def shows(self, warning: str) -> bool:
+        """What is said of a stain of the case that is open stands in its row."""
+        case = self.workspace.case
+        return case is not None and any(warning.startswith(f"{case.name}, {stain.name}: ") for stain in case.stains)
+
     def follow(self, job: Job) -> None:
         """While a job of this dock runs no other is asked for."""
         self._busy = True

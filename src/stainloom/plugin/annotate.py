@@ -20,7 +20,7 @@ from stainloom.case.regions import Lesion
 from stainloom.errors import LabelError, StainloomError
 from stainloom.geometry import Box
 from stainloom.jobs import Carrying, Paint
-from stainloom.plugin._napari import guard_paint, keep_no_history, redraw_labels
+from stainloom.plugin._napari import guard_paint, keep_no_history, redraw_labels, take_back_corner
 from stainloom.plugin.carrier import Carrier
 from stainloom.plugin.overlay import class_colormap
 from stainloom.wording import DAY_AND_TIME, moment
@@ -347,8 +347,12 @@ class Painter(QObject):
     # Undo
 
     def undo(self) -> None:
-        """Take back the last stroke; one from before the case was opened only when asked twice."""
-        self._turn("undo")
+        """Take back the last corner of a polygon that is being drawn, else the last stroke.
+
+        A stroke from before the case was opened is taken back only when asked twice.
+        """
+        if self.layer is None or not take_back_corner(self.layer):
+            self._turn("undo")
 
     def redo(self) -> None:
         """Make the stroke again that was taken back last."""

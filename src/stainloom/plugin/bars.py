@@ -8,6 +8,7 @@ from qtpy.QtGui import QColor, QPainter, QPaintEvent
 from qtpy.QtWidgets import QSizePolicy, QWidget
 
 from stainloom.case.lesions import LesionClass
+from stainloom.plugin.charts import edge_of
 from stainloom.plugin.overlay import WEIGHT_COLORMAP
 from stainloom.plugin.readout import Readout
 from stainloom.plugin.reviewing import place_words
@@ -99,7 +100,9 @@ class ReadoutBars(QWidget):
         faint.setAlpha(40)
         painter.fillRect(frame, faint)
         if share is not None and color is not None:
-            painter.fillRect(QRectF(frame.left(), frame.top(), frame.width() * share, frame.height()), color)
+            bar = QRectF(frame.left(), frame.top(), frame.width() * share, frame.height())
+            painter.fillRect(bar, edge_of(color))
+            painter.fillRect(bar.adjusted(1, 1, -1, -1), color)
             number = QRectF(box.right() - _NUMBER_PX, box.top(), _NUMBER_PX, box.height())
             painter.drawText(number, int(Qt.AlignmentFlag.AlignRight) | middle, f"{share:.2f}")
         font.setBold(False)

@@ -21,8 +21,9 @@ from stainloom.jobs.survey import CaseState, StainState
 from stainloom.plugin.overlay import SIGNS
 from stainloom.plugin.thumbnails import Thumbnails
 from stainloom.plugin.workspace import Workspace
+from stainloom.wording import listed
 
-TICK, OPEN = "\N{CHECK MARK}", "\N{MIDDLE DOT}"
+TICK, CHECK, OPEN = "\N{CHECK MARK}", "!", "\N{MIDDLE DOT}"
 _THUMB_PX, _ROW_PX, _TICK_PX = 44, 52, 34
 _STILL_MS = 120
 _CASE = Qt.ItemDataRole.UserRole
@@ -33,8 +34,9 @@ def is_reviewed(case: CaseState) -> bool:
     return bool(getattr(case, "reviewed", False))
 
 
+_ALIGNED = "aligned"
 STEPS: tuple[tuple[str, str, Callable[[CaseState], bool]], ...] = (
-    ("Align", "aligned", lambda case: case.aligned),
+    ("Align", _ALIGNED, lambda case: case.aligned),
     ("Paint", "painted", lambda case: case.painted),
     ("Patch", "exported", lambda case: case.exported),
     ("Map", "predicted", lambda case: case.predicted),
@@ -46,6 +48,7 @@ ALL = "All cases"
 FILTERS: dict[str, Callable[[CaseState], bool]] = {
     ALL: lambda case: True,
     **{f"Not {word}": lambda case, test=test: not test(case) for _, word, test in STEPS},
+    "To be checked": lambda case: bool(case.to_check),
     "Slides not found": lambda case: bool(case.lost),
     "Slides replaced": lambda case: any(stain.changed for stain in case.stains),
     "Cannot be read": lambda case: bool(case.problem),
@@ -72,6 +75,13 @@ def signs_of(case: CaseState) -> list[tuple[str, str]]:
     """A sign and a colour for each stain: a file that is gone or another goes before how it is aligned."""
     lost, other = ("?", SIGNS["failed"][1]), ("\N{NOT EQUAL TO}", SIGNS["failed"][1])
     return [other if stain.changed else SIGNS[stain.verdict] if stain.found else lost for stain in case.stains]
+
+
+def _sign(case: CaseState, column: int) -> str:
+    _, word, test = STEPS[column - 1]
+    if not test(case):
+        return OPEN
+    return CHECK if word == _ALIGNED and case.to_check else TICK
 
 
 class CaseModel(QAbstractTableModel):
@@ -120,7 +130,7 @@ class CaseModel(QAbstractTableModel):
         if role == Qt.ItemDataRole.DisplayRole:
             if column == 0:
                 return case.name if case.patient in ("", case.name) else f"{case.name} ({case.patient})"
-            return "" if case.problem or not case.looked else TICK if STEPS[column - 1][2](case) else OPEN
+            return "" if case.problem or not case.looked else _sign(case, column)
         if role == Qt.ItemDataRole.ToolTipRole:
             return self._tip(case, column)
         if role == Qt.ItemDataRole.TextAlignmentRole and column:
@@ -131,7 +141,9 @@ class CaseModel(QAbstractTableModel):
         if case.problem or column == 0:
             return case.problem or "\n".join(said_of_stain(stain) for stain in case.stains)
         _, word, test = STEPS[column - 1]
-        return f"{case.name}: {word if test(case) else f'not {word}'}"
+        said = f"{case.name}: {word if test(case) else f'not {word}'}"
+        doubt = f"; look at {listed(case.to_check)} in Align" if word == _ALIGNED and case.to_check else ""
+        return said + doubt
 
 
 class CaseDelegate(QStyledItemDelegate):

@@ -17,6 +17,7 @@ _BAR_PX = 9
 _CURVE_PX = 130
 _LEFT_PX = 52
 _GRID_ALPHA = 60
+_DARK = 60
 _TICKS, _MARK_PX = 4, 30
 _RIGHT = Qt.AlignmentFlag.AlignRight
 _CENTRE = Qt.AlignmentFlag.AlignHCenter
@@ -50,6 +51,11 @@ class Estimate:
     value: float
     interval: tuple[float, float] | None = None
     strong: bool = False
+
+
+def edge_of(color: QColor) -> QColor:
+    """The edge of a mark of a colour: the colour, or grey where it is too dark to be seen on a dark window."""
+    return QColor(GREY) if color.lightness() < _DARK else color
 
 
 class Chart(QWidget):
@@ -163,9 +169,10 @@ class BarChart(Chart):
                 left += 23 + width + 14
 
     def _draw_bar(self, painter: QPainter, bar: QRectF, color: QColor, place: int) -> None:
-        painter.setPen(QPen(color, 1))
-        styles = (Qt.BrushStyle.SolidPattern, Qt.BrushStyle.BDiagPattern, Qt.BrushStyle.NoBrush)
-        painter.setBrush(QBrush(color, styles[min(place, 2)]))
+        edge = edge_of(color)
+        painter.setPen(QPen(edge, 1))
+        fills = (QBrush(color), QBrush(edge, Qt.BrushStyle.BDiagPattern), QBrush(Qt.BrushStyle.NoBrush))
+        painter.setBrush(fills[min(place, 2)])
         painter.drawRect(bar)
 
 

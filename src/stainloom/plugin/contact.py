@@ -10,6 +10,7 @@ from qtpy.QtGui import QColor, QFontMetricsF, QImage, QPainter, QPaintEvent
 from qtpy.QtWidgets import QSizePolicy, QToolTip, QWidget
 
 from stainloom.jobs.patchsets import ContactSheet
+from stainloom.plugin.charts import edge_of
 
 _NAME_PX = 56
 _HEAD_PX = 20
@@ -77,7 +78,7 @@ class ContactSheetView(QWidget):
         for col, lesion in enumerate(self.sheet.classes):
             head = QRectF(self._square(0, col).left(), 0, self._side(), _HEAD_PX - 5)
             write(head, lesion.short, Qt.AlignmentFlag.AlignHCenter)
-            painter.fillRect(QRectF(head.left(), _HEAD_PX - 4, head.width(), 3), QColor(lesion.color))
+            painter.fillRect(QRectF(head.left(), _HEAD_PX - 4, head.width(), 3), edge_of(QColor(lesion.color)))
         for row, stain in enumerate(self.sheet.stains):
             write(QRectF(0, self._square(row, 0).top(), _NAME_PX - 4, self._side()), stain, Qt.AlignmentFlag.AlignLeft)
             for col in range(len(self.sheet.classes)):

@@ -8,6 +8,7 @@ from qtpy.QtCore import QObject
 
 from stainloom.plugin._napari import (
     around_canvas,
+    bare_brush_ring,
     canvas_widget,
     fold_controls,
     hide_status_bar,
@@ -45,6 +46,7 @@ class Desk(QObject):
         around_canvas(viewer, self.strip, self.status)
         fold_controls(viewer)
         spare_layer_list(viewer)
+        bare_brush_ring(viewer)
         hide_status_bar(viewer)
         take_home_button(viewer, self._show_whole)
         self.keys = KeysEverywhere(main_window(viewer), canvas_widget(viewer))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from qtpy.QtCore import Qt, QTimer, Signal
 from qtpy.QtGui import QShowEvent
@@ -176,6 +176,10 @@ class Panel(QWidget):
         """What is so after a cancel."""
         return usual
 
+    def shows(self, warning: str) -> bool:
+        """Whether the panel itself shows what a warning of a result says, so that it need not be said twice."""
+        return False
+
     def look(self) -> None:
         """Show what is so now: another study, another case, another result."""
 
@@ -289,9 +293,7 @@ class Messages(QWidget):
         line.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
         self._rows.addWidget(line)
         if (act := act or self._place_in(text)) is not None:
-            button = QPushButton(act[0])
-            button.clicked.connect(act[1])
-            self._rows.addWidget(button)
+            self._offer(act)
         if details.strip():
             self._rows.addWidget(_Details(details))
 
@@ -320,13 +322,20 @@ class Messages(QWidget):
         for problem in result.problems[: self.most]:
             self.say("failed", str(problem["detail"]), result.log)
         if result.ending == "done" or result.changed:
-            self.say("done" if fine else "check", done, act=act)
+            self.say("done" if fine else "check", done)
         for warning in result.warnings[: self.most]:
             self.say("check", warning)
         left = [*result.problems[self.most :], *result.warnings[self.most :]]
         if left:
             texts = [str(item["detail"]) if isinstance(item, dict) else item for item in left]
             self.say("check", f"and {len(left)} more", "\n".join(texts))
+        if act is not None and (result.ending == "done" or result.changed):
+            self._offer(act)
+
+    def _offer(self, act: Act) -> None:
+        button = QPushButton(act[0])
+        button.clicked.connect(act[1])
+        self._rows.addWidget(button)
 
 
 class _Details(QWidget):
@@ -609,7 +618,8 @@ class JobDock(Dock):
             self.controls.rest()
             cancelled = self.panel.cancelled(self.spec.cancelled)
             fine = self.spec.fine(result)
-            self.messages.say_result(result, self.spec.done(result), cancelled, self._next_dock(), fine=fine)
+            told = replace(result, warnings=tuple(each for each in result.warnings if not self.panel.shows(each)))
+            self.messages.say_result(told, self.spec.done(result), cancelled, self._next_dock(), fine=fine)
             self.panel.take(result)
             if self._asked:
                 self._follow()

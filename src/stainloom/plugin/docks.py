@@ -53,7 +53,7 @@ def align_state(case: CaseState) -> str:
 
 def _doubted(cases: Sequence[CaseState]) -> list[str]:
     """The stains whose alignment needs a check: *VG of S02*."""
-    return [f"{stain.name} of {case.name}" for case in cases for stain in case.stains if stain.verdict == "check"]
+    return [f"{stain} of {case.name}" for case in cases for stain in case.to_check]
 
 
 def _doubt_said(cases: Sequence[CaseState]) -> str:
@@ -89,11 +89,11 @@ def _plan_align_anew(workspace: Workspace, everything: bool) -> Plan:
 
 
 def _align(state: StudyState, cases: Sequence[CaseState], *, anew: bool) -> Plan:
-    """Align what is not aligned well and what no hand laid; or all, whatever it is."""
+    """Align what never was; or all, whatever it is."""
     one = len(cases) == 1
     slides = [stain for case in cases for stain in case.stains if (_moves(stain) if anew else stain.to_align)]
     touched = sum(any(_moves(stain) if anew else stain.to_align for stain in case.stains) for case in cases)
-    good = sum(case.aligned for case in cases)
+    good = sum(case.aligned and not case.to_check for case in cases)
     said = f"{cases[0].name}: {align_state(cases[0])}" if one else f"{good} of {many(len(cases), 'case')} aligned."
     if not one and (doubted := _doubted(cases)):
         said += f" To be checked: {named(doubted, _NAMED_MOST)}."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any
 
 from qtpy.QtCore import QTimer
@@ -67,7 +68,8 @@ class Flicker:
 
     def end(self) -> None:
         """Leave nothing behind: all layers as they were before the first flicker."""
-        self._linger.stop()
+        with suppress(RuntimeError):  # Where the screen itself went, Qt took its timers along.
+            self._linger.stop()
         if self._target is None:
             return
         self.held = False

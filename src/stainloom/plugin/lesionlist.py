@@ -6,11 +6,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from qtpy.QtCore import QAbstractTableModel, QModelIndex, QSize, Qt, Signal
-from qtpy.QtGui import QColor, QIcon, QPixmap
+from qtpy.QtGui import QColor, QIcon, QPainter, QPixmap
 from qtpy.QtWidgets import QAbstractItemView, QHeaderView, QTableView
 
 from stainloom.case.lesions import LesionClass
 from stainloom.case.regions import Lesion
+from stainloom.plugin.charts import edge_of
 
 _HEADINGS = ("Area", "Class", "mm\N{SUPERSCRIPT TWO}")
 _CLASS, _AREA = 1, 2
@@ -86,9 +87,13 @@ class _Rows(QAbstractTableModel):
 
 
 def swatch(color: str) -> QIcon:
-    """A square of the colour of a class; the same where its row is chosen, which Qt would tint."""
+    """A square of the colour of a class; the same where its row is chosen or grey, which Qt would tint."""
     picture = QPixmap(SWATCH_PX, SWATCH_PX)
-    picture.fill(QColor(color))
+    picture.fill(edge_of(QColor(color)))
+    painter = QPainter(picture)
+    painter.fillRect(picture.rect().adjusted(1, 1, -1, -1), QColor(color))
+    painter.end()
     icon = QIcon(picture)
-    icon.addPixmap(picture, QIcon.Mode.Selected)
+    for mode in (QIcon.Mode.Selected, QIcon.Mode.Disabled):
+        icon.addPixmap(picture, mode)
     return icon

@@ -63,6 +63,11 @@ class Looking:
         Of the session.
     finish
         Puts the layers into the viewer that are still to come.
+
+    Attributes
+    ----------
+    whole
+        The field that `show_whole` showed last; None before.
     """
 
     changed = Signal()
@@ -84,6 +89,7 @@ class Looking:
         self.scanned = False
         self.wants_scanned = False
         self.turn_deg = 0.0
+        self.whole: Field | None = None
         self.glass = Glass(viewer, view, layers, renderer)
         self.flicker = Flicker(viewer, layers)
         self._cells = SideBySide(viewer, layers, view.label_um_per_px)
@@ -233,7 +239,9 @@ class Looking:
         """Show the stain as it lies on its own glass, or on the reference, at the same place of the tissue."""
         stain = self.stain_view(self.stain)
         if not scanned and stain.aligned is not None and stain.aligned.warp is None and stain.name != self.reference:
-            self.say(f"{stain.name} is not aligned: it can only be seen as scanned. {self.reference} is shown")
+            self.say(
+                f"{stain.name} is not aligned yet: it can only be seen as scanned, until Align has run. {self.reference} is shown"
+            )
             self.wants_scanned = False
             self.show(self.reference)
             return
@@ -395,6 +403,7 @@ class Looking:
     def show_whole(self) -> None:
         """The whole slide, as it lies."""
         self.set_field(self.field_of((0.0, 0.0, *self.size_um), turn_deg=0.0))
+        self.whole = self.field
 
     def field_of(self, edges_um: tuple[float, float, float, float], turn_deg: float | None = None) -> Field:
         """The field that shows a rectangle: top, left, bottom, right."""

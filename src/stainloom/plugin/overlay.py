@@ -330,7 +330,7 @@ def _kind(stain: StainView) -> str:
 _OF_SEVERAL: dict[Verdict, str] = {
     "check": "alignments to be checked",
     "failed": "alignments failed, so places do not match",
-    "not aligned": "not aligned yet, each as on its own glass",
+    "not aligned": "not aligned yet, each as on its own glass: press Align",
     "left out": "left out of this case",
     "missing": "the case has no slides of them",
 }
@@ -341,7 +341,7 @@ def caution(stain: StainView) -> str:
     plain = {
         "check": "its alignment needs a check",
         "failed": "its alignment failed, so places do not match",
-        "not aligned": "it is not aligned yet and lies as on its own glass",
+        "not aligned": "it is not aligned yet and lies as on its own glass: press Align",
         "left out": "it was left out of this case",
         "missing": "the case has no slide of it",
         "reference": "",

@@ -26,7 +26,7 @@ _POINT_PX = 6
 
 
 class Overview(QWidget):
-    """There while one field is looked at; side by side there is no room for it.
+    """There while one field is looked at that is not the whole section; side by side there is no room for it.
 
     Parameters
     ----------
@@ -68,15 +68,14 @@ class Overview(QWidget):
     def look(self) -> None:
         """Show the stain that is looked at."""
         looking = self._looking
-        there = looking is not None and looking.mode != GRID
-        self.setVisible(there)
-        if not there:
+        if looking is None or looking.mode == GRID:
+            self.hide()
             return
         self._of = (looking.stain, looking.on_glass)
         if self._of not in self._pictures:
             self._draw(self._of)
         self._settle()
-        self.update()
+        self._moved()
 
     def _draw(self, of: tuple[str, bool]) -> None:
         assert self._session is not None
@@ -113,13 +112,20 @@ class Overview(QWidget):
 
     def eventFilter(self, watched: QObject, event: QEvent) -> bool:
         """Stay in the corner when the canvas changes its size."""
-        if watched is self.parent() and event.type() == QEvent.Type.Resize and self.isVisible():
+        if watched is self.parent() and event.type() == QEvent.Type.Resize:
             self._settle()
+            self._moved()
         return False
 
     def _moved(self) -> None:
-        if self.isVisible():
-            self.update()
+        """A map tells nothing, and only covers tissue, where the canvas shows all of it."""
+        looking = self._looking
+        if looking is None or looking.mode == GRID:
+            return
+        box, map_ = QPolygonF([QPointF(*corner) for corner in self.box_px()]), QRectF(self.rect())
+        corners = (map_.topLeft(), map_.topRight(), map_.bottomLeft(), map_.bottomRight())
+        self.setVisible(not all(box.containsPoint(corner, Qt.FillRule.OddEvenFill) for corner in corners))
+        self.update()
 
     def box_px(self) -> list[tuple[float, float]]:
         """The corners of what is looked at, (x, y) on the map."""

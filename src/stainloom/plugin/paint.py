@@ -29,7 +29,7 @@ from stainloom.plugin.dock import Dock, words
 from stainloom.plugin.lesionlist import SWATCH_PX, LesionList, swatch
 from stainloom.plugin.looking import SINGLE
 from stainloom.plugin.workspace import Workspace
-from stainloom.wording import many
+from stainloom.wording import listed, many
 
 _TOOLS = (
     ("paint", "Brush", "Drag with the left button to paint, with the right button around a place to fill it. Key P"),
@@ -211,7 +211,13 @@ class PaintDock(Dock):
         area = sum(painter.areas_px.values()) * _pixel_mm2(painter)
         count = len(painter.lesions)
         said = f"{many(count, 'painted area')}, {area:.2f} mm²" if count else "nothing painted yet"
-        self.state.setText(f"{name}: {said}; {text if fine else '! ' + text}.")
+        waits = () if case is None else case.to_align
+        later = (
+            f" Carried into {listed(waits)} as soon as Align has aligned {'it' if len(waits) == 1 else 'them'}."
+            if waits
+            else ""
+        )
+        self.state.setText(f"{name}: {said}; {text if fine else '! ' + text}.{later}")
 
     def _offer_unpainted(self) -> None:
         """Who has painted this case looks for the next that has no paint."""

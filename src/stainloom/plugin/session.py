@@ -51,6 +51,7 @@ from stainloom.plugin.pyramid import Renderer, TiledLevel
 from stainloom.plugin.readout import Readout, read_out
 from stainloom.plugin.scalebar import ScaleBar
 from stainloom.plugin.sharpen import Sharpener
+from stainloom.plugin.whole import WholeInView
 
 _log = logging.getLogger(__name__)
 
@@ -107,6 +108,7 @@ class Session:
         self.bar = ScaleBar(viewer)
         self.looking = Looking(viewer, view, layers, renderer, self._later.finish)
         self.looking.changed.connect(self._tell)
+        self._whole = WholeInView(viewer, self.looking)
         viewer.title = title(view)
         self._told = list(layers)
         for layer in self._told:
@@ -285,6 +287,7 @@ class Session:
             layer.bind_key(OVERLAY_KEY, None, overwrite=True)
         self._unbind_keys()
         self.looking.changed.disconnect(self._tell)
+        self._whole.leave()
         window_is_there = isalive(self._panel)
         self.looking.close(restore=window_is_there)
         if window_is_there:
