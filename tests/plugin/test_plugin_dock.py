@@ -7,7 +7,8 @@ from qtpy.QtCore import QObject, Signal
 from qtpy.QtWidgets import QLabel
 from test_plugin_form import Example
 
-from stainloom.plugin.dock import JobDock, JobSpec, Plan, time_left
+from stainloom.plugin.controls import time_left
+from stainloom.plugin.dock import JobDock, JobSpec, Plan
 from stainloom.plugin.job import Job, JobQueue, Result
 
 pytestmark = pytest.mark.screen

@@ -11,9 +11,8 @@ from stainloom.jobs.patchsets import PatchSetState
 from stainloom.jobs.trained import HeldOut, Interrupted, RunState
 from stainloom.model.settings import TrainSettings
 from stainloom.plugin.patches import set_lines, told_lines
-from stainloom.plugin.training import (
+from stainloom.plugin.runwords import (
     basis_said,
-    changed_settings,
     compared_runs,
     comparison_said,
     elsewhere_said,
@@ -22,6 +21,7 @@ from stainloom.plugin.training import (
     run_lines,
     runs_said,
 )
+from stainloom.plugin.training import changed_settings
 
 NOON = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
 FIGURES = {

@@ -17,11 +17,12 @@ from stainloom.case.aligned import AlignedStain
 from stainloom.case.resample import overview
 from stainloom.errors import StainloomError
 from stainloom.geometry import size_um
-from stainloom.plugin.dock import Panel, words
+from stainloom.plugin.dock import Panel
 from stainloom.plugin.hand import Hand
 from stainloom.plugin.handpage import HandPage
 from stainloom.plugin.job import Job, Result
 from stainloom.plugin.laying import Affine, Laying
+from stainloom.plugin.messages import words
 from stainloom.plugin.stainrow import StainRow
 from stainloom.plugin.workspace import Workspace
 from stainloom.tissue import tissue_mask

@@ -12,7 +12,8 @@ from stainloom import jobs
 from stainloom.errors import CaseError, StainloomError
 from stainloom.jobs.intake import Intake
 from stainloom.jobs.survey import CaseState
-from stainloom.plugin.dock import Dock, JobControls
+from stainloom.plugin.controls import JobControls
+from stainloom.plugin.dock import Dock
 from stainloom.plugin.intake import IntakePage, Looking
 from stainloom.plugin.intaketable import IntakeTable
 from stainloom.plugin.job import Job, Result

@@ -24,8 +24,9 @@ from stainloom.errors import StainloomError
 from stainloom.jobs import stain_look
 from stainloom.jobs.looks import StainLook
 from stainloom.jobs.survey import CaseState, StainState
-from stainloom.plugin.dock import Panel, words
+from stainloom.plugin.dock import Panel
 from stainloom.plugin.glance import Glance
+from stainloom.plugin.messages import words
 from stainloom.plugin.workspace import Workspace
 from stainloom.wording import many
 

@@ -6,42 +6,28 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from qtpy.QtCore import Qt, QTimer, Signal
+from qtpy.QtCore import Qt, Signal
 from qtpy.QtGui import QShowEvent
 from qtpy.QtWidgets import (
-    QApplication,
     QCheckBox,
     QComboBox,
     QDockWidget,
     QFrame,
     QHBoxLayout,
-    QLabel,
-    QProgressBar,
     QPushButton,
     QScrollArea,
-    QSizePolicy,
     QToolButton,
     QVBoxLayout,
     QWidget,
 )
 
-from stainloom.errors import StainloomError
+from stainloom.plugin.controls import JobControls
 from stainloom.plugin.form import SettingsForm, options
 from stainloom.plugin.job import Job, Result
+from stainloom.plugin.messages import CANCELLED, Act, Messages, words
 from stainloom.plugin.workspace import Workspace
 
-_SIGNS = {"done": "\N{CHECK MARK}", "check": "!", "failed": "\N{MULTIPLICATION SIGN}"}
-_COLOURS = {"done": "#56D8A5", "check": "#F0B23C", "failed": "#FF7A4D"}
-_SHOWN_MOST = 5
-_TICK_MS = 500
-_BAR_STEPS = 1000
-_PAUSED = "paused"
-
-
 _PLACE = re.compile(r"(?P<case>[^,:]+)(?:, (?P<stain>[^,:]+))?: ")
-
-Act = tuple[str, Callable[[], object]]
-"""What a button says, and what it does."""
 
 
 @dataclass(frozen=True)
@@ -121,7 +107,7 @@ class JobSpec:
     all_first: bool = False
     pauses: bool = False
     offers: Callable[[Workspace], Mapping[str, Sequence[str]]] | None = None
-    cancelled: str = "Cancelled. Nothing half-made is left behind."
+    cancelled: str = CANCELLED
     basic: Sequence[str] = ()
     hidden: Sequence[str] = ()
     panel: Callable[[Workspace], Panel] | None = None
@@ -268,224 +254,6 @@ def frame_of(dock: Dock) -> QDockWidget | None:
     return widget
 
 
-class Messages(QWidget):
-    """What happened, to which slide, and what to do: newest first, the technical part folded away."""
-
-    def __init__(self, place_in: Callable[[str], Act | None] = lambda text: None) -> None:
-        super().__init__()
-        self._place_in = place_in
-        self.most = _SHOWN_MOST
-        self._rows = QVBoxLayout(self)
-        self._rows.setContentsMargins(0, 0, 0, 0)
-
-    def clear(self) -> None:
-        """Say nothing."""
-        while (item := self._rows.takeAt(0)) is not None:
-            if item.widget() is not None:
-                # Until Qt deletes it, what it said would shine through what is said now.
-                item.widget().hide()
-                item.widget().deleteLater()
-
-    def say(self, kind: str, text: str, details: str = "", act: Act | None = None) -> None:
-        """Say one thing: `done`, `check` or `failed`; with a button below it where something can be done at once."""
-        line = words(f"{_SIGNS[kind]}  {text}")
-        line.setStyleSheet(f"color: {_COLOURS[kind]}")
-        line.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
-        self._rows.addWidget(line)
-        if (act := act or self._place_in(text)) is not None:
-            self._offer(act)
-        if details.strip():
-            self._rows.addWidget(_Details(details))
-
-    def say_alone(self, kind: str, text: str) -> None:
-        """Say one thing, and nothing of what was said before."""
-        self.clear()
-        self.say(kind, text)
-
-    def say_error(self, error: StainloomError) -> None:
-        """Say what an error says."""
-        self.say("failed", str(error))
-
-    def say_result(
-        self,
-        result: Result,
-        done: str,
-        cancelled: str = JobSpec.cancelled,
-        act: Act | None = None,
-        *,
-        fine: bool = True,
-    ) -> None:
-        """Say how a job ended; `act`: what comes next where it ended well; `fine`: whether all that it gave is good."""
-        if result.ending == "cancelled":
-            self.say("check", cancelled)
-            return
-        for problem in result.problems[: self.most]:
-            self.say("failed", str(problem["detail"]), result.log)
-        if result.ending == "done" or result.changed:
-            self.say("done" if fine else "check", done)
-        for warning in result.warnings[: self.most]:
-            self.say("check", warning)
-        left = [*result.problems[self.most :], *result.warnings[self.most :]]
-        if left:
-            texts = [str(item["detail"]) if isinstance(item, dict) else item for item in left]
-            self.say("check", f"and {len(left)} more", "\n".join(texts))
-        if act is not None and (result.ending == "done" or result.changed):
-            self._offer(act)
-
-    def _offer(self, act: Act) -> None:
-        button = QPushButton(act[0])
-        button.clicked.connect(act[1])
-        self._rows.addWidget(button)
-
-
-class _Details(QWidget):
-    """*Details*: unfolds the technical part and copies it."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__()
-        rows = QVBoxLayout(self)
-        rows.setContentsMargins(18, 0, 0, 0)
-        unfold = QToolButton()
-        unfold.setText("Details")
-        unfold.setCheckable(True)
-        unfold.setAutoRaise(True)
-        copy = QToolButton()
-        copy.setText("Copy")
-        copy.setAutoRaise(True)
-        copy.clicked.connect(lambda: QApplication.clipboard().setText(text))
-        buttons = QHBoxLayout()
-        buttons.addWidget(unfold)
-        buttons.addWidget(copy)
-        buttons.addStretch()
-        rows.addLayout(buttons)
-        shown = words(text)
-        shown.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
-        rows.addWidget(shown)
-        for widget in (shown, copy):
-            widget.hide()
-            unfold.toggled.connect(widget.setVisible)
-
-
-class JobControls(QWidget):
-    """Run, Cancel, and a bar that says what is being done and for how long still; for some jobs also Pause.
-
-    Parameters
-    ----------
-    pauses
-        Whether the job may rest.
-    """
-
-    def __init__(self, pauses: bool = False) -> None:
-        super().__init__()
-        self._pauses = pauses
-        self.pause = QPushButton("Pause")
-        self.pause.setCheckable(True)
-        self.pause.setToolTip("Rests at the end of the step; what was learned so far is kept on disk")
-        self.pause.toggled.connect(self._pause)
-        self.finish = QPushButton("Finish")
-        self.finish.setToolTip(
-            "Ends now: the best that was learned so far becomes a run. Where nothing was learned yet, that is said"
-        )
-        self.finish.clicked.connect(self._finish)
-        self.run = QPushButton("Run")
-        self.cancel = QPushButton("Cancel")
-        self.cancel.setEnabled(False)
-        self.bar = QProgressBar()
-        self.bar.setRange(0, _BAR_STEPS)
-        self.bar.setTextVisible(False)
-        self.stage = words("")
-        buttons = QHBoxLayout()
-        buttons.addWidget(self.run, 3)
-        buttons.addWidget(self.pause, 1)
-        buttons.addWidget(self.finish, 1)
-        buttons.addWidget(self.cancel, 1)
-        rows = QVBoxLayout(self)
-        rows.setContentsMargins(0, 0, 0, 0)
-        rows.addLayout(buttons)
-        rows.addWidget(self.bar)
-        rows.addWidget(self.stage)
-        self.job: Job | None = None
-        self._what = ""
-        self._finishing = False
-        self._clock = QTimer(self)
-        self._clock.setInterval(_TICK_MS)
-        self._clock.timeout.connect(self._tell)
-        self.cancel.clicked.connect(self._cancel)
-        self.rest()
-
-    def follow(self, job: Job, waits_for: str = "") -> None:
-        """Show a job until it ends."""
-        self.job = job
-        self._finishing = False
-        self._what = f"Waits for: {waits_for}" if waits_for else "Starting"
-        self.cancel.setEnabled(True)
-        self.pause.setVisible(self._pauses)
-        self.pause.setChecked(False)
-        self.pause.setEnabled(False)
-        self.finish.setVisible(self._pauses)
-        self.finish.setEnabled(False)
-        self.bar.setVisible(True)
-        self.stage.setVisible(True)
-        self.bar.setValue(0)
-        job.progressed.connect(self._progress)
-        job.ended.connect(lambda _: self.rest() if self.job is job else None)
-        self._clock.start()
-        self._tell()
-
-    def _cancel(self) -> None:
-        if self.job is not None:
-            self._what = "Stopping"
-            self.cancel.setEnabled(False)
-            self.pause.setEnabled(False)
-            self.finish.setEnabled(False)
-            self._tell()
-
-    def _finish(self) -> None:
-        if self.job is not None:
-            self._what = "Ends with what was learned so far"
-            self._finishing = True
-            self.finish.setEnabled(False)
-            self.pause.setEnabled(False)
-            self.job.finish()
-            self._tell()
-
-    def _pause(self, rest: bool) -> None:
-        self.pause.setText("Resume" if rest else "Pause")
-        if self.job is None:
-            return
-        self._what = "Pauses at the end of this step" if rest else "Goes on"
-        (self.job.pause if rest else self.job.resume)()
-        self._tell()
-
-    def _progress(self, share: float, what: str, slide: str) -> None:
-        self.bar.setValue(round(share * _BAR_STEPS))
-        if not self.cancel.isEnabled():
-            return
-        if self._finishing:
-            return
-        self.pause.setEnabled(True)
-        self.finish.setEnabled(True)
-        if self.pause.isChecked():
-            if what == _PAUSED:
-                self._what = "Paused; what was learned so far is kept on disk"
-        elif what != _PAUSED:
-            self._what = f"{slide}: {what}" if slide else what
-
-    def _tell(self) -> None:
-        left = self.job.seconds_left if self.job is not None else None
-        self.stage.setText(f"{self._what} \N{MIDDLE DOT} {time_left(left)}" if left is not None else self._what)
-
-    def rest(self) -> None:
-        """Show that nothing runs."""
-        self.job = None
-        self._clock.stop()
-        self.cancel.setEnabled(False)
-        self.pause.setVisible(False)
-        self.finish.setVisible(False)
-        self.bar.setVisible(False)
-        self.stage.setVisible(False)
-
-
 class JobDock(Dock):
     """A dock that is a form and a Run.
 
@@ -624,20 +392,3 @@ class JobDock(Dock):
             if self._asked:
                 self._follow()
         self.look()
-
-
-def time_left(seconds: float) -> str:
-    """How long something still takes, as people say it."""
-    if seconds < 10:
-        return "a few seconds left"
-    if seconds < 90:
-        return f"{round(seconds / 10) * 10:.0f} s left"
-    return f"{seconds / 60:.0f} min left" if seconds < 5400 else f"{seconds / 3600:.1f} h left"
-
-
-def words(text: str) -> QLabel:
-    """A text that wraps and asks for no width."""
-    label = QLabel(text)
-    label.setWordWrap(True)
-    label.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Minimum)
-    return label

@@ -20,9 +20,9 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from stainloom.plugin.dock import words
 from stainloom.plugin.hand import Hand
 from stainloom.plugin.laying import Affine
+from stainloom.plugin.messages import words
 
 _BANNER = "QFrame#banner { border: 2px solid #E69F00; border-radius: 4px; }"
 _MOUSE = (

@@ -15,9 +15,9 @@ from superqt.utils import create_worker
 from stainloom import jobs
 from stainloom.errors import CaseError, StainloomError
 from stainloom.jobs.intake import Intake
-from stainloom.plugin.dock import words
 from stainloom.plugin.intaketable import BLOCK, CASE, EACH_CASE, PATIENT, SCALE, STAIN, IntakeTable
 from stainloom.plugin.intakeview import IntakeView
+from stainloom.plugin.messages import words
 from stainloom.progress import Cancelled
 
 _log = logging.getLogger(__name__)

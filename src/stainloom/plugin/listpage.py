@@ -9,7 +9,7 @@ from qtpy.QtWidgets import QComboBox, QHBoxLayout, QLineEdit, QMenu, QPushButton
 
 from stainloom.jobs.survey import CaseState, StudyState
 from stainloom.plugin.caselist import FILTERS, CaseList, chosen
-from stainloom.plugin.dock import words
+from stainloom.plugin.messages import words
 from stainloom.plugin.workspace import Workspace
 
 NEXT_KEY, PREVIOUS_KEY = "PageDown", "PageUp"

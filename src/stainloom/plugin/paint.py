@@ -25,9 +25,10 @@ from stainloom.case.regions import Lesion
 from stainloom.errors import StainloomError
 from stainloom.geometry import Box
 from stainloom.plugin.annotate import Painter
-from stainloom.plugin.dock import Dock, words
+from stainloom.plugin.dock import Dock
 from stainloom.plugin.lesionlist import SWATCH_PX, LesionList, swatch
 from stainloom.plugin.looking import SINGLE
+from stainloom.plugin.messages import words
 from stainloom.plugin.workspace import Workspace
 from stainloom.wording import listed, many
 

@@ -15,10 +15,11 @@ from stainloom.jobs.survey import StudyState
 from stainloom.patches.select import LACKS_STAIN, OFF_SLIDE, OFF_TISSUE, TOO_LITTLE_LESION, TOO_SMALL
 from stainloom.plugin.charts import BarChart, BarRow
 from stainloom.plugin.contact import ContactSheetView
-from stainloom.plugin.dock import Panel, words
+from stainloom.plugin.dock import Panel
 from stainloom.plugin.form import options
 from stainloom.plugin.glance import Glance
 from stainloom.plugin.job import Job, Result
+from stainloom.plugin.messages import words
 from stainloom.plugin.workspace import Workspace
 from stainloom.wording import DAY_AND_TIME, listed, many, moment, named, size_of
 

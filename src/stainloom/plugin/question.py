@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from qtpy.QtWidgets import QFrame, QHBoxLayout, QPushButton, QVBoxLayout
 
-from stainloom.plugin.dock import words
+from stainloom.plugin.messages import words
 
 
 class Question(QFrame):

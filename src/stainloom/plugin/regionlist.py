@@ -20,9 +20,9 @@ from superqt.utils import create_worker
 
 from stainloom.case.predicted import Region, least_certain
 from stainloom.case.view import MapsView
-from stainloom.plugin.dock import words
 from stainloom.plugin.keys import NEXT_REGION_KEY
 from stainloom.plugin.lesionlist import swatch
+from stainloom.plugin.messages import words
 from stainloom.wording import many
 
 _log = logging.getLogger(__name__)

@@ -15,10 +15,12 @@ from stainloom.case.predicted import MeanWeights
 from stainloom.errors import StainloomError
 from stainloom.plugin.bars import ReadoutBars
 from stainloom.plugin.chooser import OverlayChooser
-from stainloom.plugin.dock import Act, Dock, JobControls, words
+from stainloom.plugin.controls import JobControls
+from stainloom.plugin.dock import Dock
 from stainloom.plugin.frame import Frame
 from stainloom.plugin.job import Result
 from stainloom.plugin.keys import NEXT_REGION_KEY
+from stainloom.plugin.messages import Act, words
 from stainloom.plugin.overlay import CLASSES, WEIGHT_RANGE
 from stainloom.plugin.regionlist import RegionList
 from stainloom.plugin.reviewing import (

@@ -10,7 +10,7 @@ from qtpy.QtGui import QIcon, QPixmap
 from qtpy.QtWidgets import QFrame, QGridLayout, QHBoxLayout, QPushButton, QSizePolicy, QToolButton, QVBoxLayout
 
 from stainloom.jobs.survey import StainState
-from stainloom.plugin.dock import words
+from stainloom.plugin.messages import words
 from stainloom.plugin.overlay import SIGNS
 
 _SAID = {"good": "aligned", "check": "check", "failed": "could not be aligned"}

@@ -18,8 +18,8 @@ from qtpy.QtWidgets import (
 )
 
 from stainloom.case.study import PROTOCOLS
-from stainloom.plugin.dock import words
 from stainloom.plugin.memory import last_study
+from stainloom.plugin.messages import words
 from stainloom.plugin.trial import trial_folder
 
 TRY, OPEN, NEW = "Try the simulated study", "Open a study", "New study from my slides"

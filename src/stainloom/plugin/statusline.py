@@ -11,7 +11,7 @@ from qtpy.QtGui import QFontMetricsF
 from qtpy.QtWidgets import QHBoxLayout, QLabel, QSizePolicy, QWidget
 
 from stainloom.errors import StainloomError
-from stainloom.plugin.dock import time_left
+from stainloom.plugin.controls import time_left
 from stainloom.plugin.session import Session
 from stainloom.plugin.workspace import Workspace
 

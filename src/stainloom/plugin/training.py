@@ -18,28 +18,39 @@ from qtpy.QtWidgets import (
     QVBoxLayout,
 )
 
-from stainloom.case.run import is_guessing
 from stainloom.io.trainings import Training
 from stainloom.jobs import patchsets, settings_of, stop_training, trained
 from stainloom.jobs.patchsets import PatchSetState
-from stainloom.jobs.trained import HeldOut, Interrupted, RunState, Trained, limits_of_training
+from stainloom.jobs.trained import RunState, Trained, limits_of_training
 from stainloom.plugin.charts import CurveChart, Estimate, EstimateChart, epoch_curves
-from stainloom.plugin.dock import Panel, time_left, words
+from stainloom.plugin.dock import Panel
 from stainloom.plugin.form import options
 from stainloom.plugin.glance import Glance
 from stainloom.plugin.job import Job, Result
+from stainloom.plugin.messages import words
 from stainloom.plugin.patches import old_patches
+from stainloom.plugin.runwords import (
+    TICK,
+    basis_said,
+    called,
+    compared_runs,
+    comparison_said,
+    elsewhere_said,
+    interrupted_said,
+    interval_of,
+    run_cells,
+    run_lines,
+    runs_said,
+)
 from stainloom.plugin.workspace import Workspace
 from stainloom.settings import describe
-from stainloom.wording import DAY_AND_TIME, lasting, listed, many, moment
+from stainloom.wording import DAY_AND_TIME, many, moment
 
 if TYPE_CHECKING:
     from stainloom.model.settings import TrainSettings
 
 _LOOK_MS = 2000
 _TABLE_LEAST_PX, _TABLE_MOST_PX = 120, 260
-_TICK, _CROSS = "\N{CHECK MARK}", "\N{MULTIPLICATION SIGN}"
-_FEW_PATIENTS = 10
 
 
 class TrainPanel(Panel):
@@ -204,7 +215,7 @@ class TrainPanel(Panel):
         if early is not None:
             when = moment(early.made, DAY_AND_TIME, None) if early.made is not None else early.id
             self.ended_early.setText(
-                f"A limit ended {_called(early.stains)}, {when}: trained longer, it may get better."
+                f"A limit ended {called(early.stains)}, {when}: trained longer, it may get better."
             )
         self.heading.setText(runs_said(self.seen.runs))
         for part in (self.heading, self.table):
@@ -260,7 +271,7 @@ class TrainPanel(Panel):
         choices = [stains, *((stain,) for stain in stains)]
         self.asked.emit(
             [
-                (f"Train {_called(chosen)}", [*self.plan.words, *options({**other, "stains": tuple(chosen)})])
+                (f"Train {called(chosen)}", [*self.plan.words, *options({**other, "stains": tuple(chosen)})])
                 for chosen in choices
             ]
         )
@@ -272,7 +283,7 @@ class TrainPanel(Panel):
     def _train_longer(self) -> None:
         run = self._to_go_on
         if run is not None and run.settings is not None:
-            self._resume(f"Train {_called(run.stains)} longer", run.patchset, run.settings, spent_by(run))
+            self._resume(f"Train {called(run.stains)} longer", run.patchset, run.settings, spent_by(run))
 
     def _resume(self, title: str, patchset: str, settings: TrainSettings, spent: Mapping[str, float]) -> None:
         """Go on with the limits of the form, which count from what was spent."""
@@ -310,12 +321,12 @@ class TrainPanel(Panel):
         if run is None and self._job is not None:
             title, history = f"{self._job.title}: so far.", self._live
         elif run is None and other is not None:
-            title, history = f"{_called(other.stains)}, outside this window: so far.", list(other.history)
+            title, history = f"{called(other.stains)}, outside this window: so far.", list(other.history)
         else:
             run = run or next((one for one in self.seen.runs if one.history), None)
             history = list(run.history) if run is not None else []
             title = (
-                f"{_called(run.stains)}, {moment(run.made, DAY_AND_TIME, None)}" if run is not None and run.made else ""
+                f"{called(run.stains)}, {moment(run.made, DAY_AND_TIME, None)}" if run is not None and run.made else ""
             )
         there = bool(history) or self._job is not None
         if history:
@@ -359,7 +370,7 @@ class TrainPanel(Panel):
         self.table.setProperty("shown", run.id if run is not None else None)
         lines = run_lines(run) if run is not None else []
         if run is not None and run.id == self.workspace.chosen_run:
-            lines.append(f"{_TICK} Review predicts with this run.")
+            lines.append(f"{TICK} Review predicts with this run.")
         latest = self.workspace.state.latest if self.workspace.state is not None else None
         if run is not None and run.settings is not None and latest is not None and run.patchset != latest.id:
             lines.append("It learned from older patches, so it cannot be trained longer: train anew on the latest.")
@@ -374,7 +385,7 @@ class TrainPanel(Panel):
     def _show_comparison(self, run: RunState | None) -> None:
         found = compared_runs(self.seen.runs, run.patchset if run is not None else "")
         estimates = [
-            Estimate(_called(one.stains), one.test.accuracy, _interval(one.test), len(one.stains) > 1)
+            Estimate(called(one.stains), one.test.accuracy, interval_of(one.test), len(one.stains) > 1)
             for one in found
             if one.test is not None
         ]
@@ -414,39 +425,6 @@ def _make_table() -> QTableWidget:
     return table
 
 
-def _called(stains: Sequence[str]) -> str:
-    """*5 stains fused*, *HE alone*."""
-    return f"{len(stains)} stains fused" if len(stains) > 1 else f"{stains[0]} alone" if stains else "a run"
-
-
-def basis_said(latest: PatchSetState, stains: Sequence[str], runs: Sequence[RunState]) -> str:
-    """When and for what the patches were cut, when a training ends, and how long the last one of as many stains took."""
-    training = latest.sets.get("train", 0)
-    said = (
-        f"Patches of {moment(latest.made, DAY_AND_TIME, None)}, {training:,} of the windows for training. "
-        "It ends by itself when the validation loss falls no more"
-    )
-    alike = next((run for run in runs if len(run.stains) == len(stains) and run.seconds > 0 and run.history), None)
-    if alike is None:
-        return f"{said}."
-    took = f"{lasting(alike.seconds)} for {many(len(alike.history), 'epoch')}"
-    return f"{said}; the last one of {many(len(stains), 'stain')} took {took}."
-
-
-def elsewhere_said(training: Training, stopping: bool) -> str:
-    """A training that another process does, in words."""
-    left = f", {time_left(training.seconds_left)}" if training.seconds_left is not None else ""
-    said = f"A training of {_called(training.stains)} runs outside this window ({training.host}, since {moment(training.since)}): {100 * training.share:.0f} %{left}. {training.what}"
-    return f"{said} \N{EM DASH} stopping" if stopping else said
-
-
-def interrupted_said(found: Interrupted) -> str:
-    """A training that can go on, in words."""
-    stains = _called(found.settings.stains) if found.settings.stains else "all stains"
-    control = f" ({found.settings.control})" if found.settings.control != "none" else ""
-    return f"A training of {stains}{control} was interrupted after {many(len(found.history), 'epoch')}; its state of {moment(found.kept, DAY_AND_TIME, None)} is kept. It goes on with the limits of the form."
-
-
 def changed_settings(settings: TrainSettings) -> dict[str, Any]:
     """The settings of a training that are not the usual ones: what its command line has to say."""
     return {
@@ -460,86 +438,3 @@ def spent_by(run: RunState) -> dict[str, float]:
     """What a run has spent of each limit."""
     passes = run.history[-1].get("passes", 0) if run.history else 0
     return {"most_epochs": len(run.history), "most_passes": passes, "stop_after_minutes": round(run.seconds / 60, 2)}
-
-
-def run_cells(run: RunState) -> tuple[str, str, str]:
-    """A row of the table: when and what, how good, whether it can be used."""
-    when = moment(run.made, DAY_AND_TIME, None) if run.made is not None else run.id
-    name = f"{when}\n{_called(run.stains)}" if run.stains else when
-    if run.problem:
-        return name, "", f"{_CROSS} cannot\nbe used"
-    right = "not tested" if run.test is None else f"{100 * run.test.accuracy:.0f} %"
-    if run.test is not None and (interval := _interval(run.test)) is not None:
-        right += f"\n{100 * interval[0]:.0f} to {100 * interval[1]:.0f} %"
-    if run.control != "none":
-        return name, right, f"! control:\n{run.control}"
-    if run.outcome != "learned":
-        return name, right, f"{_CROSS} did not\nlearn"
-    # It learned its training patients; what counts is patients that it never saw.
-    test = run.test
-    guessed = test is not None and is_guessing(test.accuracy, test.chance, test.balanced, len(run.classes))
-    return name, right, "! no better\nthan guessing" if guessed else f"{_TICK} learned"
-
-
-def _interval(test: HeldOut) -> tuple[float, float] | None:
-    """The range of a figure over patients; over one patient there is none that says anything."""
-    return test.interval if test.patients > 1 else None
-
-
-def run_lines(run: RunState) -> list[str]:
-    """A run in words."""
-    if run.problem:
-        return [f"{_CROSS} {run.id} cannot be used. {run.problem}"]
-    lines = [f"{_called(run.stains)}: {listed(run.stains)}", f"Tells apart {listed(run.classes)}."]
-    if run.test is not None:
-        lines.append(test_said(run.test))
-    else:
-        lines.append("Not tested: no patient was held out, or it did not learn.")
-    lines.append(
-        f"Best epoch {run.best_epoch} of {len(run.history)}, in {lasting(run.seconds)}; patch set {run.patchset[:8]}; run {run.id}."
-    )
-    return lines
-
-
-def test_said(test: HeldOut) -> str:
-    """How good a run is on its test patients, in words."""
-    said = (
-        f"Test: {many(test.windows, 'window')} of {many(test.patients, 'patient')}; {100 * test.accuracy:.1f} % right, "
-        f"{100 * test.balanced:.1f} % balanced over classes"
-    )
-    said += f"; guessing the largest class: {100 * test.chance:.1f} %." if test.chance is not None else "."
-    if test.interval is None:
-        return said
-    low, high = (100 * end for end in test.interval)
-    few = f", which over {many(test.patients, 'patient')} says little" if test.patients < _FEW_PATIENTS else ""
-    return f"{said} Range: {low:.0f} to {high:.0f} %{few}."
-
-
-def runs_said(runs: Sequence[RunState]) -> str:
-    """The heading of the list of runs: with whether their figures were measured on the same windows."""
-    if len({run.patchset for run in runs if run.test is not None}) < 2:
-        return "Runs, newest first:"
-    return (
-        "Runs, newest first. Not all were tested on the same patches: what they have right compares only roughly, "
-        "and not at all where an export said that patients changed sets."
-    )
-
-
-def compared_runs(runs: Sequence[RunState], patchset: str = "") -> list[RunState]:
-    """The latest usable fused run on a patch set, then the latest of each single stain on the same; without a name, on that of the latest fused run."""
-    tested = [run for run in runs if run.usable and run.test and (not patchset or run.patchset == patchset)]
-    fused = next((run for run in tested if len(run.stains) > 1), None)
-    if fused is None:
-        return []
-    single = {run.stains[0]: run for run in reversed(tested) if len(run.stains) == 1 and run.patchset == fused.patchset}
-    return [fused, *(single[stain] for stain in fused.stains if stain in single)]
-
-
-def comparison_said(found: Sequence[RunState]) -> str:
-    """Fused against the best single stain, in words."""
-    measured = {run.stains: run.test.accuracy for run in found if run.test is not None}
-    best = max((stains for stains in measured if len(stains) == 1), key=lambda stains: measured[stains])
-    gain = 100 * (measured[found[0].stains] - measured[best])
-    complete = all(run.test is not None and run.test.interval for run in found)
-    unsaid = "" if complete else " Runs without a whisker were made before intervals were measured."
-    return f"Fused: {gain:+.0f} points against the best single stain ({best[0]}), on the same test windows.{unsaid}"

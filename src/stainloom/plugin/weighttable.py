@@ -15,8 +15,8 @@ from superqt.utils import create_worker
 from stainloom.case.predicted import MeanWeights, mean_weights
 from stainloom.case.view import MapsView
 from stainloom.plugin.bars import ABOUT_WEIGHTS
-from stainloom.plugin.dock import words
 from stainloom.plugin.lesionlist import swatch
+from stainloom.plugin.messages import words
 from stainloom.plugin.overlay import WEIGHT_COLORMAP
 
 _log = logging.getLogger(__name__)
