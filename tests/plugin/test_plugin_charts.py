@@ -8,6 +8,7 @@ from qtpy.QtGui import QColor, QPalette
 
 from stainloom.plugin.charts import (
     BLUE,
+    GREY,
     ORANGE,
     BarChart,
     BarRow,
@@ -37,6 +38,14 @@ def drawn(chart, width: int = 340) -> np.ndarray:
 def pixels_of(picture: np.ndarray, color: str) -> np.ndarray:
     red, green, blue, _ = QColor(color).getRgb()
     return np.abs(picture.astype(int) - (red, green, blue)).max(axis=-1) < 12
+
+
+def test_a_dark_bar_is_seen_and_filled(qtbot):
+    chart = BarChart("Windows")
+    qtbot.addWidget(chart)
+    chart.show_counts(["train", "test"], [BarRow("A", "#202020", (100, 0))])
+    assert pixels_of(drawn(chart), GREY).any(axis=0).sum() > 100
+    assert pixels_of(drawn(chart), GREY).any(axis=1).sum() >= 8
 
 
 def test_bars_are_as_long_as_their_counts(qtbot):

@@ -169,10 +169,11 @@ class BarChart(Chart):
                 left += 23 + width + 14
 
     def _draw_bar(self, painter: QPainter, bar: QRectF, color: QColor, place: int) -> None:
-        edge = edge_of(color)
-        painter.setPen(QPen(edge, 1))
-        fills = (QBrush(color), QBrush(edge, Qt.BrushStyle.BDiagPattern), QBrush(Qt.BrushStyle.NoBrush))
-        painter.setBrush(fills[min(place, 2)])
+        # All of it in the colour of the edge: a dark bar, filled, would look like an empty one, which is another set.
+        seen = edge_of(color)
+        painter.setPen(QPen(seen, 1))
+        styles = (Qt.BrushStyle.SolidPattern, Qt.BrushStyle.BDiagPattern, Qt.BrushStyle.NoBrush)
+        painter.setBrush(QBrush(seen, styles[min(place, 2)]))
         painter.drawRect(bar)
 
 
