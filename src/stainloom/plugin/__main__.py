@@ -63,7 +63,7 @@ def _open(study: Path | None, case: str | None, run: str | None) -> None:
     from stainloom.plugin.pictures import SMALL_PX, WINDOW_PX
     from stainloom.plugin.window import open_workspace
 
-    viewer = napari.Viewer(show=True, show_welcome_screen=False)
+    viewer = napari.Viewer(title="Stainloom", show=True, show_welcome_screen=False)
     give_room(viewer, WINDOW_PX, SMALL_PX)
     docks = open_workspace(viewer)
     EarlyImports(docks)

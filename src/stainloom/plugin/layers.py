@@ -32,14 +32,15 @@ LayerData = tuple[Any, dict[str, Any], str]
 
 
 def stain_layer_name(stain: StainView, simulated: bool = False) -> str:
-    """What a stain's layer is called: the stain, and what is wrong with it."""
-    remarks = [*([] if stain.trusted else [stain.verdict.upper()]), *(["simulated"] if simulated else [])]
-    return stain.name + (f" ({', '.join(remarks)})" if remarks else "")
+    """What a stain's layer is called: what is wrong with it, and the stain; napari cuts a long name in the middle."""
+    wrong = "" if stain.trusted else f"{stain.verdict.upper()}: "
+    return f"{wrong}{stain.name}{' (simulated)' if simulated else ''}"
 
 
 def pair_layer_name(stain: StainView, reference: str) -> str:
     """What the checkerboard of one stain with the reference is called."""
-    return f"Checkerboard of {stain_layer_name(stain)} with {reference}"
+    wrong = "" if stain.trusted else f" ({stain.verdict.upper()})"
+    return f"Checkerboard of {stain.name}{wrong} with {reference}"
 
 
 def hand_layer_name(stain: str) -> str:
