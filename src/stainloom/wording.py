@@ -29,7 +29,8 @@ def size_of(bytes_: float) -> str:
     return f"{bytes_ / 1e6:.0f} MB" if bytes_ >= 1e6 else f"{max(1, round(bytes_ / 1e3))} kB"
 
 
-DAY_AND_TIME = "%d %b %Y %H:%M"
+DAY = "%d %b %Y"
+DAY_AND_TIME = f"{DAY} %H:%M"
 """A form of `moment`: *3 Nov 2026 14:03*."""
 
 

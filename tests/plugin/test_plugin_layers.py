@@ -122,7 +122,7 @@ def test_slides_are_multiscale_and_read_as_what_they_are(renderer):
 def test_a_doubtful_stain_says_so_in_its_name_and_the_legend(renderer, verdict):
     view = small_case(("reference", verdict, "good", "good", "good"))
     _, layers = opened(view, renderer)
-    assert layers.stains["AB-PAS"].name == f"AB-PAS ({verdict.upper()})"
+    assert layers.stains["AB-PAS"].name == f"{verdict.upper()}: AB-PAS"
     assert legend(view, Shown(stains=("AB-PAS",))).notes[0].startswith("AB-PAS: ")
     assert not any(note.startswith("AB-PAS") for note in legend(view, Shown(stains=("HE",))).notes)
     lines = {line.name: line.verdict for line in legend(view, Shown()).stains}

@@ -23,7 +23,7 @@ from stainloom.jobs import Carrying, Paint
 from stainloom.plugin._napari import guard_paint, keep_no_history, redraw_labels, take_back_corner
 from stainloom.plugin.carrier import Carrier
 from stainloom.plugin.overlay import class_colormap
-from stainloom.wording import DAY_AND_TIME, moment
+from stainloom.wording import DAY, DAY_AND_TIME, moment
 
 if TYPE_CHECKING:
     from stainloom.io.strokes import StrokeFacts
@@ -539,8 +539,9 @@ class Painter(QObject):
 
 
 def _called(stroke: StrokeFacts) -> str:
-    """A stroke for the reader: *brush VSMC of 21 Nov 2026 14:03*."""
-    return f"{stroke.what} of {moment(stroke.utc, DAY_AND_TIME, None)}"
+    """A stroke for the reader: *brush VSMC of 21 Nov 2026 14:03*; of today, *brush VSMC of 14:03*."""
+    today = moment(datetime.now(), f"{DAY} ", None)
+    return f"{stroke.what} of {moment(stroke.utc, DAY_AND_TIME, None).removeprefix(today)}"
 
 
 def _union(one: Box, other: Box) -> Box:
