@@ -180,6 +180,9 @@ def test_a_stain_in_doubt_is_found_right_and_to_be_looked_at_again(align, tiny_c
     )
     qtbot.waitUntil(lambda: align.workspace.settled, timeout=20_000)
     assert align.workspace.session.looking.stain_view("SMA").trusted
+    from qtpy.QtWidgets import QPushButton
+
+    assert "Next: Colour" in {button.text() for button in align.messages.findChildren(QPushButton)}
     align.panel.rows["SMA"].right.click()
     qtbot.waitUntil(lambda: align.panel.rows["SMA"].verdict.text() == "!  check", timeout=20_000)
     qtbot.waitUntil(lambda: align.workspace.settled, timeout=20_000)

@@ -233,6 +233,21 @@ def test_every_dock_opens_the_list_of_keys(docks, qtbot):
         docks.desk.help.close()
 
 
+def test_escape_closes_the_list_of_keys_before_it_steps_back(docks, qtbot):
+    from qtpy.QtCore import Qt
+
+    from stainloom.plugin._napari import canvas_widget
+
+    show_case(docks, small_case(maps=False))
+    looking, canvas = docks.workspace.session.looking, canvas_widget(docks.workspace.viewer)
+    looking.show_checkerboard()
+    docks.desk.show_keys()
+    qtbot.keyClick(canvas, Qt.Key.Key_Escape)
+    assert (docks.desk.help.isVisible(), looking.mode) == (False, "checkerboard")
+    qtbot.keyClick(canvas, Qt.Key.Key_Escape)
+    assert looking.mode == "single"
+
+
 # Overview
 
 

@@ -64,6 +64,9 @@ def test_a_run_is_a_row_with_its_interval_and_its_outcome():
     assert "control" in run_cells(replace(RUN, control="shuffled labels"))[2]
     assert run_cells(RunState("x", problem="newer"))[2].startswith("\N{MULTIPLICATION SIGN}")
     assert "Range: 40 to 60 %, which over 2 patients says little." in "\n".join(run_lines(RUN))
+    alone = replace(RUN, test=replace(RUN.test, patients=1))
+    assert "Range" not in "\n".join(run_lines(alone))
+    assert "One patient says little of others." in "\n".join(run_lines(alone))
     assert "newer" in run_lines(RunState("x", problem="newer"))[0]
 
 

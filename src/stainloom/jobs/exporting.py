@@ -127,12 +127,12 @@ def export(
         path = writer.finish(split, figures=figures, progress=part(progress, 0.9, 1))
     totals = _totals(by_patient, folder)
     classes = ", ".join(f"{short} {count}" for short, count in totals.items())
-    text = f"{many(len(windows), 'window')} ({classes}), each at {many(len(chosen.turns), 'angle')}"
+    text = f"{many(len(windows), 'window')} ({classes}), each cut at {many(len(chosen.turns), 'angle')}"
     if figures:
         sets = [
             f"{count:,} for {'training' if name == 'train' else name}" for name, count in figures["windows"].items()
         ]
-        text += f": {listed(sets)}. Of every class they hold 60, 20 and 20 %, within {figures['deviation_points']:.0f} points"
+        text += f": {listed(sets)}. They got 60, 20 and 20 % of every class, give or take {figures['deviation_points']:.0f} points"
     return Outcome(
         (f"patchsets/{path.name}",),
         {"patchset": path.name, "windows": len(windows), "classes": totals, **figures},

@@ -75,7 +75,7 @@ class Desk(QObject):
         session = self.workspace.session
         names = [] if session is None else [stain.name for stain in session.view.stains]
         if self.help is None:
-            self.help = KeysPanel(main_window(self.workspace.viewer))
+            self.help = KeysPanel(main_window(self.workspace.viewer), canvas_widget(self.workspace.viewer))
         self.help.say(listed(names))
         self.help.show()
         self.help.raise_()

@@ -295,7 +295,7 @@ class JobDock(Dock):
         self.panel.asked.connect(self.ask)
         self.panel.cautioned.connect(self._take_caution)
         self.panel.run_wanted.connect(self.run)
-        self.panel.said.connect(self.messages.say_alone)
+        self.panel.said.connect(self._say)
         self.panel.alone_wanted.connect(self._leave_alone)
         for part in (
             self.first, self.scope, self.anew, self.form, self.reset, self.controls, self.messages, self.panel,
@@ -373,6 +373,11 @@ class JobDock(Dock):
     def _next_dock(self) -> Act | None:
         following = self.spec.following(self.workspace)
         return (f"Next: {following}", lambda: self.workspace.dock_wanted.emit(following)) if following else None
+
+    def _say(self, kind: str, text: str) -> None:
+        self.messages.clear()
+        # Where nothing is left to run, what was said of the panel is the last step here.
+        self.messages.say(kind, text, act=self._next_dock() if kind == "done" and not self._plan.words else None)
 
     def cancel(self) -> None:
         """Stop what was asked for, or forget it where it waits."""

@@ -149,7 +149,7 @@ def _plan_colour(workspace: Workspace, everything: bool) -> Plan:
     if not everything:
         return _plan_one_colour(workspace, state, done)
     if done and len(done) < len(state.cases):
-        said += " All run together and get one look, the median of all."
+        said += " All run together and get one look: of each stain the median of all slides."
     every = "all " if len(state.cases) > 1 else ""
     return Plan(f"Normalize {every}{many(len(state.cases), 'case')}", said, ("normalize", str(state.path)))
 

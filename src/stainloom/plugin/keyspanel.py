@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from qtpy.QtCore import Qt
+from qtpy.QtCore import QEvent, QObject, Qt
+from qtpy.QtGui import QKeyEvent
 from qtpy.QtWidgets import QDialog, QFrame, QGridLayout, QLabel, QScrollArea, QVBoxLayout, QWidget
 
 _SIZE_PX = (560, 620)
@@ -13,11 +14,11 @@ class KeysPanel(QDialog):
 
     Parameters
     ----------
-    parent
-        The main window.
+    parent, canvas
+        The main window, and where it listens to keys: Escape there closes the panel first.
     """
 
-    def __init__(self, parent: QWidget) -> None:
+    def __init__(self, parent: QWidget, canvas: QWidget) -> None:
         super().__init__(parent, Qt.WindowType.Tool)
         self.setWindowTitle("Stainloom: keys")
         self.resize(*_SIZE_PX)
@@ -28,6 +29,17 @@ class KeysPanel(QDialog):
         rows = QVBoxLayout(self)
         rows.setContentsMargins(0, 0, 0, 0)
         rows.addWidget(self._area)
+        canvas.installEventFilter(self)
+
+    def eventFilter(self, watched: QObject, event: QEvent) -> bool:
+        """Close at Escape, whoever has the focus."""
+        escape = (
+            event.type() == QEvent.Type.KeyPress and isinstance(event, QKeyEvent) and event.key() == Qt.Key.Key_Escape
+        )
+        if not (escape and self.isVisible()):
+            return False
+        self.hide()
+        return True
 
     def say(self, groups: dict[str, list[tuple[str, str]]]) -> None:
         """List keys and what they do under headings."""

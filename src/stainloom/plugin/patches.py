@@ -204,10 +204,7 @@ class PatchesPanel(Panel):
         self.sets.clear()
         for one in found:
             sign = "\N{MULTIPLICATION SIGN} " if one.problem else "! " if one.outdated else ""
-            self.sets.addItem(
-                f"{sign}{moment(one.made, DAY_AND_TIME, None)}   {many(one.windows, 'window')}   {one.id[:8]}",
-                one.id,
-            )
+            self.sets.addItem(f"{sign}{moment(one.made, DAY_AND_TIME, None)}   {many(one.windows, 'window')}", one.id)
         self.sets.setCurrentIndex(max(0, self.sets.findData(newest)) if found else -1)
         self.sets.blockSignals(False)
         self._show_set()

@@ -94,6 +94,8 @@ def test_said(test: HeldOut) -> str:
         f"{100 * test.balanced:.1f} % balanced over classes"
     )
     said += f"; guessing the largest class: {100 * test.chance:.1f} %." if test.chance is not None else "."
+    if test.patients == 1:
+        return f"{said} One patient says little of others."
     if test.interval is None:
         return said
     low, high = (100 * end for end in test.interval)

@@ -75,7 +75,7 @@ class StainRow(QFrame):
         self.right = self._button(
             "I have looked: it is right",
             self._say_right,
-            "It counts as aligned, is warned about no more, and is not aligned again",
+            "",
         )
         self._arrange()
         self.mark(False)
@@ -127,7 +127,12 @@ class StainRow(QFrame):
         self.buttons["again"].setEnabled(not busy)
         self.buttons["by hand"].setVisible(moves)
         self.right.setVisible(moves and stain.in_doubt)
-        self.right.setText("Look at it again" if stain.accepted else "I have looked: it is right")
+        self.right.setText("Take that back: to be checked" if stain.accepted else "I have looked: it is right")
+        self.right.setToolTip(
+            "You found it right; now it needs a check again"
+            if stain.accepted
+            else "It counts as aligned from now on, and is warned about no more"
+        )
         self.right.setEnabled(not busy)
         self.buttons["leave out"].setVisible(stain.there and stain.verdict != "reference")
         self.buttons["take in"].setVisible(stain.verdict == "left out")

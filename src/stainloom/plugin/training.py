@@ -50,6 +50,14 @@ if TYPE_CHECKING:
     from stainloom.model.settings import TrainSettings
 
 _LOOK_MS = 2000
+_LOSS_TIP = (
+    "Loss: how wrong the network is; less is better. It learns from the training patients; validation is of patients that it "
+    "does not learn from. Each epoch ends with a look at these. Where validation rises while training falls, it learns its "
+    "patients by heart: the best epoch is kept."
+)
+_RIGHT_TIP = (
+    "How many windows it calls right, of the training patients and of the validation patients, after each epoch."
+)
 _TABLE_LEAST_PX, _TABLE_MOST_PX = 120, 260
 
 
@@ -77,12 +85,14 @@ class TrainPanel(Panel):
         self.stop.clicked.connect(self._stop_elsewhere)
         self.curves_of = words("")
         self.loss, self.accuracy = CurveChart("Loss by epoch"), CurveChart("Share right by epoch")
+        self.loss.setToolTip(_LOSS_TIP)
+        self.accuracy.setToolTip(_RIGHT_TIP)
         self.heading = words("")
         self.table = _make_table()
         self.table.itemSelectionChanged.connect(self._show_run)
         self.details = words("")
         self.details.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
-        self.use, self.report = QPushButton("Use this run"), QPushButton("Open report")
+        self.use, self.report = QPushButton("Predict with this run"), QPushButton("Open report")
         self.use.setToolTip("Predictions in Review are made with it")
         self.use.clicked.connect(self._use)
         self.report.clicked.connect(self._open_report)

@@ -158,8 +158,8 @@ def _three_dyes(
         if mirrored or np.linalg.cond(vectors) > most:
             return published, ["the three dyes cannot be told apart on this slide; their published colours are used"]
     return vectors, [
-        f"{dye.name} differs from its published colour by as much as is allowed ({settings.turn_most_deg:.0f} degrees): "
-        "compare raw and normalized"
+        f"{dye.name} looks as unlike its published colour as is allowed ({settings.turn_most_deg:.0f} degrees between their "
+        "directions): compare raw and normalized; where normalized looks wrong, allow less by *Turn most*, and normalize anew"
         for dye, vector, start in zip(stain.dyes, vectors, published, strict=True)
         if angle_deg(vector, start) > settings.turn_most_deg - 0.1
     ]
