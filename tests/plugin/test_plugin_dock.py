@@ -82,6 +82,7 @@ def test_what_is_missing_is_said_and_where_to_do_it(make, qtbot, desk):
     with qtbot.waitSignal(desk.dock_wanted) as wanted:
         dock.first.click()
     assert wanted.args == ["Cases"]
+    assert dock.mend.isHidden()
 
 
 def test_a_wrong_value_makes_run_grey(make):

@@ -162,4 +162,4 @@ def test_weights_that_are_all_alike_are_said_to_be_and_others_are_named():
     flat = MeanWeights(("HE", "VG"), (0.5, 0.52), {1: (0.5, 0.55), 2: (0.48, float("nan"))}, (0.4, 0.6))
     assert weights_said(flat).startswith("No stain stands out: all means lie between 0.48 and 0.55.")
     told = MeanWeights(("HE", "VG"), (0.31, 0.62), {1: (0.31, 0.62)}, (0.3, 0.7))
-    assert weights_said(told) == "Lets through most of VG (0.62 on average), least of HE (0.31)."
+    assert "most through of what it found in VG (0.62 on average), least of HE (0.31)." in weights_said(told)

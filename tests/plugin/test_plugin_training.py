@@ -185,14 +185,14 @@ def test_patches_that_are_older_than_the_paint_are_said_before_they_are_trained_
     qtbot.waitUntil(lambda: painter.paint.stroke > before, timeout=20_000)
     docks.show("Train")
     qtbot.waitUntil(
-        lambda: "! The latest patches are older than the paint of 1 case" in train.state.text(), timeout=20_000
+        lambda: "! The latest patches are older than the paint of 1 case" in train.caution.text(), timeout=20_000
     )
-    assert train.first.text() == "Go to Patches"
+    assert train.mend.text() == "Go to Patches"
     assert train.controls.run.isEnabled()
     docks.show("Patches")
     patches = docks.docks["Patches"]
-    qtbot.waitUntil(lambda: "older than the paint" in patches.state.text(), timeout=20_000)
-    assert patches.first.isHidden()
+    qtbot.waitUntil(lambda: "older than the paint" in patches.caution.text(), timeout=20_000)
+    assert patches.mend.isHidden()
 
 
 def test_a_training_left_running_is_found_and_can_be_stopped(docks, tiny_case, qtbot):

@@ -17,7 +17,7 @@ _LINE_PX = 17
 _NAME_PX, _NUMBER_PX = 64, 34
 _STEPS = 64
 ABOUT_WEIGHTS = (
-    "The weight of a stain is the share of its features that the network lets through here (squeeze and excitation). Each is "
+    "The weight of a stain is the share of its features that the network lets through here. Each is "
     "between 0 and 1 by itself: they do not sum to 1, and say nothing of how much a stain decided. Read them as differences "
     "from place to place. The probabilities of the classes sum to 1."
 )

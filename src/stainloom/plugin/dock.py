@@ -24,7 +24,7 @@ from qtpy.QtWidgets import (
 from stainloom.plugin.controls import JobControls
 from stainloom.plugin.form import SettingsForm, options
 from stainloom.plugin.job import Job, Result
-from stainloom.plugin.messages import CANCELLED, Act, Messages, words
+from stainloom.plugin.messages import CANCELLED, COLOURS, Act, Messages, words
 from stainloom.plugin.workspace import Workspace
 
 _PLACE = re.compile(r"(?P<case>[^,:]+)(?:, (?P<stain>[^,:]+))?: ")
@@ -276,9 +276,13 @@ class JobDock(Dock):
         self.scope.setVisible(spec.by_case)
         self.scope.setCurrentIndex(int(spec.all_first))
         self.scope.currentIndexChanged.connect(self.look)
-        self.first = QPushButton()
-        self.first.clicked.connect(lambda: workspace.dock_wanted.emit(self._remedy))
+        self.first, self.mend = QPushButton(), QPushButton()
+        for button in (self.first, self.mend):
+            button.clicked.connect(lambda: workspace.dock_wanted.emit(self._remedy))
         self._remedy = ""
+        # Below Run: what comes and goes above it would move it from under the mouse.
+        self.caution = words("")
+        self.caution.setStyleSheet(f"color: {COLOURS['check']}")
         self.anew = QCheckBox("" if spec.anew is None else spec.anew[0])
         self.anew.setVisible(spec.anew is not None)
         self.anew.toggled.connect(self.look)
@@ -298,7 +302,8 @@ class JobDock(Dock):
         self.panel.said.connect(self._say)
         self.panel.alone_wanted.connect(self._leave_alone)
         for part in (
-            self.first, self.scope, self.anew, self.form, self.reset, self.controls, self.messages, self.panel,
+            self.first, self.scope, self.anew, self.form, self.reset, self.controls, self.caution, self.mend, self.messages,
+            self.panel,
         ):  # fmt: skip
             self.rows.addWidget(part)
         self.rows.addStretch()
@@ -313,11 +318,15 @@ class JobDock(Dock):
         everything = not self.spec.by_case or self.scope.currentIndex() == 1
         make = self.spec.anew[1] if self.spec.anew is not None and self.anew.isChecked() else self.spec.plan
         self._plan = plan = make(self.workspace, everything)
-        cautions = [f"! {text}" for text in (plan.caution, self.panel.caution) if text]
-        self.state.setText(plan.missing or "\n".join(filter(None, (plan.state, *cautions))))
+        self.state.setText(plan.missing or plan.state)
+        cautions = [] if plan.missing else [f"! {text}" for text in (plan.caution, self.panel.caution) if text]
+        self.caution.setText("\n".join(cautions))
+        self.caution.setVisible(bool(cautions))
         self._remedy = plan.remedy or self.panel.remedy
-        self.first.setVisible(bool(self._remedy))
-        self.first.setText(f"Go to {self._remedy}")
+        for button, wanted in ((self.first, plan.missing), (self.mend, cautions)):
+            button.setVisible(bool(wanted and self._remedy))
+            button.setText(f"Go to {self._remedy}")
+        self.reset.setEnabled(bool(self.form.problem or self.form.changes()))
         if self.controls.job is None:
             self.controls.run.setText(plan.run)
         busy = self.controls.job is not None

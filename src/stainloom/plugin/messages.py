@@ -23,7 +23,7 @@ CANCELLED = "Cancelled. Nothing half-made is left behind."
 """What is so after a cancel, where a job says nothing else."""
 
 _SIGNS = {"done": "\N{CHECK MARK}", "check": "!", "failed": "\N{MULTIPLICATION SIGN}"}
-_COLOURS = {"done": "#56D8A5", "check": "#F0B23C", "failed": "#FF7A4D"}
+COLOURS = {"done": "#56D8A5", "check": "#F0B23C", "failed": "#FF7A4D"}
 _SHOWN_MOST = 5
 
 Act = tuple[str, Callable[[], object]]
@@ -51,7 +51,7 @@ class Messages(QWidget):
     def say(self, kind: str, text: str, details: str = "", act: Act | None = None) -> None:
         """Say one thing: `done`, `check` or `failed`; with a button below it where something can be done at once."""
         line = words(f"{_SIGNS[kind]}  {text}")
-        line.setStyleSheet(f"color: {_COLOURS[kind]}")
+        line.setStyleSheet(f"color: {COLOURS[kind]}")
         line.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
         self._rows.addWidget(line)
         if (act := act or self._place_in(text)) is not None:

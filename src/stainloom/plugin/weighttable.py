@@ -115,7 +115,11 @@ def weights_said(weights: MeanWeights) -> str:
             "or classes that any stain tells apart, leave the weights so."
         )
     most, least = max(means, key=lambda stain: means[stain]), min(means, key=lambda stain: means[stain])
-    return f"Lets through most of {most} ({means[most]:.2f} on average), least of {least} ({means[least]:.2f})."
+    return (
+        f"The network lets most through of what it found in {most} ({means[most]:.2f} on average), least of {least} "
+        f"({means[least]:.2f}). This is no ranking: it may decide by a stain of which it lets little through. What a stain is worth "
+        "alone is told by *Train fused and each single stain*."
+    )
 
 
 def _weights(maps: MapsView) -> tuple[MapsView, MeanWeights | None]:
