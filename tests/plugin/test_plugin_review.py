@@ -188,6 +188,21 @@ def test_cancel_and_a_death_from_outside_leave_the_window_and_the_maps_as_they_w
     assert jobs.maps_of(study, "S01") == ()
 
 
+def test_a_map_is_out_of_the_way_while_a_stain_is_turned_by_hand(docks, study, qtbot):
+    workspace = docks.workspace
+    _run("predict", str(study), "--case", "S01", "--stride-px", "28")
+    workspace.open_study(study, "S01")
+    qtbot.waitUntil(lambda: workspace.session.overlay.shown == CLASSES, timeout=30_000)
+    settle(docks, qtbot)
+    docks.show("Align")
+    align = docks.docks["Align"]
+    align.panel.turn_by_hand("SMA")
+    qtbot.waitUntil(lambda: align.panel.page is not None, timeout=20_000)
+    assert workspace.session.overlay.shown is None
+    align.panel.cancel()
+    assert workspace.session.overlay.shown == CLASSES
+
+
 def test_the_map_that_is_looked_at_lies_over_the_next_case_and_comes_back(docks, study, qtbot):
     workspace, dock = docks.workspace, docks.docks["Review"]
     _run("predict", str(study), "--case", "S01", "--case", "S02", "--stride-px", "28")

@@ -48,6 +48,10 @@ class Hand(QObject):
         self._opacity = 0.5
         aligned = next(view.aligned for view in session.view.stains if view.name == stain)
         self._viewer.canvas.grid.enabled = False
+        # A map would lie over both sections that are to be brought together.
+        self._map = session.overlay.shown
+        if self._map is not None:
+            session.show_overlay(None)
         session.show_stain(session.view.reference.name)
         self.layer = case_layers.add_by_hand(self._viewer, session.layers, aligned, session.renderer)
         self.layer.mouse_pan = False
@@ -93,6 +97,8 @@ class Hand(QObject):
         self._pivot = None
         if self.layer in self._viewer.layers:
             self._viewer.layers.remove(self.layer)
+        if self._map is not None and not self.session.closed:
+            self.session.show_overlay(self._map)
 
     def _follow(self) -> None:
         matrix = np.eye(3)

@@ -160,6 +160,11 @@ class Session:
         return cls(viewer, view, layers, tiles, sharpener)
 
     @property
+    def closed(self) -> bool:
+        """Whether its case is no longer in the viewer."""
+        return self._closed
+
+    @property
     def settled(self) -> bool:
         """Whether all layers are in the viewer, and all that is on the screen is as fine as it will be."""
         return self._closed or (not self._later.left and self._sharpener.settled)
