@@ -245,6 +245,7 @@ def test_reviewed_holds_until_maps_or_paint_change(study: Path) -> None:
     assert state() == (False, False)
     jobs.mark_reviewed(study, "S01")
     assert state() == (True, False)
+    assert jobs.survey(study).case("S01").reviewed_run == _run_of(study, 5)
     assert "; reviewed" in jobs.show_study(study).text
     jobs.predict(study, _SETTINGS, cases=["S01"])  # the same once more
     assert state() == (True, False)
@@ -260,6 +261,39 @@ def test_reviewed_holds_until_maps_or_paint_change(study: Path) -> None:
     assert state() == (False, True)
     jobs.unmark_reviewed(study, "S01")
     assert state() == (False, False)
+
+
+def test_patches_and_maps_that_are_older_than_what_they_were_made_from_show(study: Path) -> None:
+    def state() -> tuple[bool, bool]:
+        case = jobs.survey(study).case("S01")
+        return case.patches_old, case.maps_old
+
+    jobs.predict(study, _SETTINGS, cases=["S01"])
+    assert state() == (False, False)
+    folder = StudyFolder.open(study)
+    first = folder.current_warp("S01", "SMA")
+    other = folder.current_warp("S01", "VG")
+    assert first is not None
+    assert other is not None
+    folder.save_warp("S01", "SMA", other[0], {"verdict": "good", "message": ""})
+    assert state() == (True, True)
+    assert not jobs.survey(study).case("S02").patches_old
+    folder.save_warp("S01", "SMA", first[0], {"verdict": "good", "message": ""})
+    assert state() == (False, False)
+    outlines = study.with_name("more.geojson")
+    outlines.write_text(json.dumps({"type": "FeatureCollection", "features": [_rectangle("MF", 300, 300, 340, 340)]}))
+    jobs.import_annotations(study, "S01", outlines)
+    jobs.transfer(study, cases=["S01"], stains=["VG"], workers=1)
+    assert state() == (True, False)
+    (study / "cases" / "S01" / "maps" / _run_of(study, 5) / "maps.json").write_text("{}")
+    assert state() == (True, True)
+
+
+def test_runs_know_whether_they_were_tested_on_the_same_windows(study: Path) -> None:
+    first, second = jobs.trained(study).runs
+    assert first.test is not None
+    assert first.test.windows_id
+    assert first.tested_on == second.tested_on
 
 
 def test_a_case_that_another_holds_is_not_marked(study: Path, monkeypatch: pytest.MonkeyPatch) -> None:

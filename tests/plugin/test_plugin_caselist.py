@@ -56,6 +56,23 @@ def test_a_case_to_be_checked_has_no_tick():
     assert [case.name for case in chosen(model.cases, "", "To be checked")] == ["S01"]
 
 
+@pytest.mark.parametrize(
+    ("column", "old", "said"),
+    [
+        (3, {"patches_old": True}, "S01: exported; its paint, an alignment or its colours changed since: export again"),
+        (4, {"maps_old": True}, "S01: predicted; an alignment or its colours changed since: predict again"),
+        (5, {"reviewed": False, "review_old": True}, "S01: reviewed; its maps or its paint changed since: look again"),
+    ],
+)
+def test_what_is_out_of_date_has_no_tick(column, old, said):
+    model = CaseModel()
+    done = replace(DONE, exported=True, predicted=True, reviewed=True)
+    model.show([done, replace(done, **old)])
+    assert [model.index(row, column).data() for row in range(2)] == [TICK, CHECK]
+    assert model.index(1, column).data(Qt.ItemDataRole.ToolTipRole) == said
+    assert chosen(model.cases, "", "To be checked") == (model.cases[1],)
+
+
 def test_what_is_lost_or_another_file_is_said_with_what_to_do():
     state = StudyState(Path("study"), CASES, (), (), False)
     assert said_lost(state) == "? 1 slide is not where the study says: VG of S03. Connect the disk, or find them."

@@ -104,3 +104,12 @@ def test_runs_of_other_patches_are_not_to_be_compared():
     one, other = RunState("a", patchset="1", test=TEST), RunState("b", patchset="2", test=TEST)
     assert runs_said([one, RunState("c", patchset="2")]) == "Runs, newest first:"
     assert "compares only roughly" in runs_said([one, other])
+
+
+def test_runs_of_other_patches_compare_where_their_test_windows_are_the_same():
+    same = replace(TEST, windows_id="w")
+    fused = replace(RUN, patchset="2", test=same)
+    alone = replace(RUN, id="alone", stains=("HE",), patchset="1", test=same)
+    assert runs_said([fused, alone]) == "Runs, newest first:"
+    assert compared_runs([fused, alone]) == [fused, alone]
+    assert compared_runs([fused, replace(alone, test=replace(TEST, windows_id="v"))]) == [fused]

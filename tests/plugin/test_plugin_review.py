@@ -262,6 +262,54 @@ def test_a_run_that_is_deleted_and_maps_that_are_damaged_are_messages(docks, stu
     assert dock.run.count() == 1
 
 
+def test_a_newer_network_leaves_the_map_and_two_are_compared_by_one_button(docks, study, qtbot):
+    workspace, dock = docks.workspace, docks.docks["Review"]
+    _run("predict", str(study), "--case", "S01", "--stride-px", "28")
+    workspace.open_study(study, "S01")
+    settle(docks, qtbot)
+    first = workspace.predicted.run
+    assert workspace.session.overlay.shown == CLASSES
+    assert not dock.other.isVisible()
+    dock.mark.click()
+    qtbot.waitUntil(lambda: dock.mark.text() == "Not reviewed after all", timeout=20_000)
+
+    second = "20990101-000000-ffffff"
+    shutil.copytree(study / "runs" / first, study / "runs" / second)
+    record = json.loads((study / "runs" / second / "run.json").read_text())
+    (study / "runs" / second / "run.json").write_text(
+        json.dumps({**record, "id": second} if "id" in record else record)
+    )
+    workspace.refresh()
+    qtbot.waitUntil(lambda: workspace.predicted.newer == second, timeout=20_000)
+    assert workspace.predicted.run == first
+    assert workspace.session.overlay.shown == CLASSES
+    assert dock.other.text().startswith("Use the newer one: 5 stains")
+
+    dock.other.click()
+    qtbot.waitUntil(lambda: workspace.predicted.run == second, timeout=20_000)
+    settle(docks, qtbot)
+    assert workspace.predicted.maps is None
+    assert dock.other.text().startswith("Compare with the map of 5 stains")
+    _run("predict", str(study), "--run", second, "--case", "S01", "--stride-px", "56")
+    workspace.refresh()
+    qtbot.waitUntil(lambda: workspace.predicted.maps is not None, timeout=20_000)
+    assert "reviewed with another map" in dock.state.text()
+    assert dock.mark.text() == "Mark this case as reviewed"
+    workspace.session.show_overlay(Overlay("weight", "VG"), now=True)
+    for run in (first, second, first):
+        dock.other.click()
+        qtbot.waitUntil(lambda run=run: workspace.session.maps is not None and workspace.session.maps.run == run)
+        settle(docks, qtbot)
+        assert workspace.session.overlay.shown == Overlay("weight", "VG")
+
+    workspace.memory.keep()
+    workspace.close_study()
+    workspace.open_study(study)
+    settle(docks, qtbot)
+    assert workspace.predicted.run == first
+    assert dock.mark.text() == "Not reviewed after all"
+
+
 def test_maps_from_before_an_alignment_offer_to_predict_again_and_the_report_is_opened(docks, study, qtbot):
     workspace, dock = docks.workspace, docks.docks["Review"]
     _run("predict", str(study), "--case", "S01", "--stride-px", "28")
@@ -270,6 +318,7 @@ def test_maps_from_before_an_alignment_offer_to_predict_again_and_the_report_is_
     workspace.open_study(study, "S01")
     settle(docks, qtbot)
     assert dock.again.isVisible()
+    assert not dock.mark.isEnabled()
     assert "Aligned anew since these maps were made: SMA" in dock.outdated.text()
     session = workspace.session
     dock.detail.setCurrentIndex(2)
@@ -277,15 +326,23 @@ def test_maps_from_before_an_alignment_offer_to_predict_again_and_the_report_is_
     ended(dock, qtbot)
     settle(docks, qtbot)
     assert not dock.again.isVisible()
+    assert dock.mark.isEnabled()
     assert workspace.session is session
     assert session.maps.outdated == ()
 
     opened = []
-    dock.open_page = lambda url: opened.append(Path(url.toLocalFile()))
+    dock.open_page = lambda url: opened.append(Path(url.toLocalFile())) or True
+    assert not dock.read.isVisible()
     dock.report.click()
     ended(dock, qtbot)
-    assert opened == [study / "runs" / workspace.predicted.run / "report.html"]
-    assert opened[0].is_file()
+    page = study / "runs" / workspace.predicted.run / "report.html"
+    assert opened == [page]
+    assert page.is_file()
+    assert str(page) in said(dock)
+    qtbot.waitUntil(dock.read.isVisible, timeout=20_000)
+    dock.open_page = lambda url: False
+    dock.read.click()
+    qtbot.waitUntil(lambda: f"No program of this machine opens the report. It lies here: {page}" in said(dock))
 
     folder.save_warp("S01", "SMA", folder.current_warp("S01", "AB-PAS")[0], {"verdict": "good", "message": ""})
     workspace.take_changes(["cases/S01/warps/SMA"])

@@ -23,7 +23,17 @@ FUSED = RunFacts("run-1", "2026-11-22T10:00:00+00:00", ("HE", "VG"), LESIONS, fi
 
 
 def workspace(
-    *, runs=(FUSED,), run="run-1", maps=None, with_maps=(), current=None, box=(0, 0, 9, 9), case=None, cases=1
+    *,
+    runs=(FUSED,),
+    run="run-1",
+    maps=None,
+    with_maps=(),
+    current=None,
+    box=(0, 0, 9, 9),
+    case=None,
+    cases=1,
+    newer="",
+    beside="",
 ):
     found = tuple(CaseState(f"S{n}", f"S{n}") for n in range(cases))
     facts = next((one for one in runs if one.id == run), None)
@@ -32,7 +42,9 @@ def workspace(
         case=case or found[0] if found else None,
         session=SimpleNamespace(box_on_canvas=lambda: box),
         queue=SimpleNamespace(current=current),
-        predicted=SimpleNamespace(runs=runs, run=run, facts=facts, maps=maps, with_maps=with_maps, looked=True),
+        predicted=SimpleNamespace(
+            runs=runs, run=run, facts=facts, maps=maps, with_maps=with_maps, looked=True, newer=newer, beside=beside
+        ),
     )
 
 
@@ -62,9 +74,10 @@ def test_a_run_is_told_in_words():
     assert reviewing.run_title(dataclasses.replace(FUSED, stains=("VG",))).startswith("VG, 81%")
     said = reviewing.run_words(FUSED, FUSED.id)
     assert "Trained on HE, VG, 22 November 2026" in said
-    assert "81% of the windows of patients it never saw right; guessing gives 24%." in said
+    assert "81% of the painted windows of patients it never saw right; guessing gives 24%." in said
+    assert "What nobody painted was not tested" in said
     tested = dataclasses.replace(FUSED, figures={"test": {**TEST, "patients": ["P1", "P2"]}})
-    assert "81% of the windows of 2 patients it never saw right" in reviewing.run_words(tested, tested.id)
+    assert "81% of the painted windows of 2 patients it never saw right" in reviewing.run_words(tested, tested.id)
     assert reviewing.run_words(tested, tested.id, "P2").endswith("P2 is one of them.")
     assert "P3 is not one of them: it may have learned from this case" in reviewing.run_words(tested, tested.id, "P3")
     assert "only patient" in reviewing.run_words(dataclasses.replace(FUSED, one_patient=True), FUSED.id)
@@ -100,10 +113,40 @@ def test_the_state_says_area_and_review():
     maps = small_case().maps
     assert reviewing.state_words(workspace()) == "S0: this run predicted nothing here yet."
     assert reviewing.state_words(workspace(maps=maps)) == "S0: 0.08 mm\N{SUPERSCRIPT TWO} predicted, not reviewed yet."
-    case = CaseState("S0", "S0", reviewed=True)
+    case = CaseState("S0", "S0", reviewed=True, reviewed_run="run-1")
     assert reviewing.state_words(workspace(maps=maps, case=case)).endswith("predicted, reviewed.")
     old = CaseState("S0", "S0", review_old=True)
     assert "before its maps or its paint changed" in reviewing.state_words(workspace(maps=maps, case=old))
+
+
+def test_reviewed_is_said_of_the_map_that_was_looked_at():
+    maps, older = small_case().maps, dataclasses.replace(FUSED, id="run-0", stains=("VG",))
+    case = CaseState("S0", "S0", reviewed=True, reviewed_run="run-0")
+    there = workspace(maps=maps, case=case, runs=(older, FUSED))
+    assert not reviewing.is_reviewed_so(there)
+    assert "reviewed with another map, that of VG, 81% right" in reviewing.state_words(there)
+    there.predicted.run = "run-0"
+    assert reviewing.is_reviewed_so(there)
+    assert reviewing.state_words(there).endswith("predicted, reviewed.")
+
+
+def test_only_a_map_that_is_there_and_up_to_date_is_marked_as_reviewed():
+    maps = small_case().maps
+    assert "Predict the case first" in reviewing.mark_problem(workspace())
+    assert reviewing.mark_problem(workspace(maps=maps)) == ""
+    old = dataclasses.replace(maps, realigned=("SMA",))
+    assert "Predict the case again first" in reviewing.mark_problem(workspace(maps=old))
+    # Of a run that is gone, nothing can be predicted again.
+    assert reviewing.mark_problem(workspace(maps=old, run="gone")) == ""
+
+
+def test_another_run_is_offered_newer_ones_first():
+    assert reviewing.other_run(workspace().predicted) == ("", "")
+    id, text = reviewing.other_run(workspace(beside="run-1", run="gone").predicted)
+    assert (id, text.startswith("Compare with the map of 2 stains, 81% right")) == ("run-1", True)
+    id, text = reviewing.other_run(workspace(newer="run-1", beside="gone").predicted)
+    assert (id, text.startswith("Use the newer one: 2 stains, 81% right")) == ("run-1", True)
+    assert reviewing.other_run(workspace(beside="gone").predicted)[1] == "Compare with the map of gone (run deleted)"
 
 
 def test_what_is_to_be_known_of_maps():

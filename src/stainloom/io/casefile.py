@@ -416,6 +416,10 @@ class StudyFolder:
         """The folder of a trained run."""
         return self.path / "runs" / check_name(id, "a run")
 
+    def report_path(self, run: str) -> Path:
+        """The report of a trained run."""
+        return self.run_path(run) / "report.html"
+
     def patchset_path(self, id: str) -> Path:
         """The folder of a patch set."""
         return self.path / "patchsets" / check_name(id, "a patch set")

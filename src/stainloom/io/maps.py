@@ -326,12 +326,21 @@ def _bytes(values: NDArray[np.float32]) -> NDArray[np.uint8]:
     return np.round(values * 255).astype(np.uint8)
 
 
-def open_maps(folder: Path) -> SavedMaps:
-    """Open saved maps; `CaseError` where they are not whole, newer than this program, or hold what could run code."""
+def read_map_facts(folder: Path) -> MapFacts:
+    """What maps say of themselves; `CaseError` where it is damaged or newer than this program."""
+    return _facts_of(_read_record(folder))
+
+
+def _read_record(folder: Path) -> MapsRecord:
     path = confine(folder, _FACTS)
     content = read_json(path, _JSON_BYTES_MOST)
     refuse_newer(content, path)
-    record = checked(MapsRecord, content, path)
+    return checked(MapsRecord, content, path)
+
+
+def open_maps(folder: Path) -> SavedMaps:
+    """Open saved maps; `CaseError` where they are not whole, newer than this program, or hold what could run code."""
+    record = _read_record(folder)
     _check_tree(folder)
     facts, size = _facts_of(record), Size(record.rows, record.cols)
     place = (size, facts.um_per_px, facts.origin_um)

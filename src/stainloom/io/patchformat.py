@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -105,3 +106,12 @@ def content_id(about: Mapping[str, Any], split: Mapping[str, Any]) -> str:
     """Hash of `patchset.json` (with its checksums of pixels and rows) and `split.json`: 16 hexadecimal digits."""
     content = [{key: value for key, value in about.items() if key != "id"}, dict(split)]
     return hashlib.sha256(json.dumps(content, sort_keys=True, allow_nan=False).encode()).hexdigest()[:16]
+
+
+@dataclass(frozen=True)
+class MadeFrom:
+    """Ids of what the patches of a case were cut from; stains by name, without one where there was none."""
+
+    labels: str
+    warps: dict[str, str]
+    normalizations: dict[str, str]

@@ -21,6 +21,7 @@ from stainloom.io.patchformat import (
     SCHEMA,
     SETS,
     VERSION,
+    MadeFrom,
     chunk_path,
     content_id,
     patches_sha256,
@@ -194,15 +195,6 @@ def read_about(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
         if content_id(about, split) != about["id"]:
             raise ValueError("its settings or its split were altered")
     return about, split
-
-
-@dataclass(frozen=True)
-class MadeFrom:
-    """Ids of what the patches of a case were cut from; stains by name, without one where there was none."""
-
-    labels: str
-    warps: dict[str, str]
-    normalizations: dict[str, str]
 
 
 def read_made_from(path: Path) -> dict[str, MadeFrom]:

@@ -10,6 +10,7 @@ from stainloom.jobs.colours import normalize
 from stainloom.jobs.exporting import export
 from stainloom.jobs.intake import drop_table, find_faults, look_at_slides, write_table
 from stainloom.jobs.looks import stain_look
+from stainloom.jobs.mapstate import maps_of
 from stainloom.jobs.outcome import Outcome
 from stainloom.jobs.paint import Carrying, Paint
 from stainloom.jobs.painting import export_annotations, import_annotations, transfer
@@ -36,16 +37,16 @@ from stainloom.jobs.studies import (
 )
 from stainloom.jobs.survey import survey
 from stainloom.jobs.thumbnails import thumbnail
-from stainloom.jobs.trained import stop_training, trained
+from stainloom.jobs.trained import report_of, stop_training, trained
 from stainloom.jobs.training import held_out_cases, train
-from stainloom.jobs.viewing import maps_of, open_maps_view, open_view
+from stainloom.jobs.viewing import open_maps_view, open_view
 
 __all__ = [
     "Carrying", "Outcome", "Paint", "accept", "add_case", "best_run", "check_case", "check_study", "contact_sheet",
     "drop_table", "export", "export_annotations", "find_faults", "held_out_cases", "import_annotations",
     "import_landmarks", "keep_laid", "known_runs", "laid", "lay", "leave_out", "look_at_slides", "maps_of",
     "mark_reviewed", "new_study", "normalize", "open_maps_view", "open_view", "pack", "patchsets", "predict",
-    "preview", "register", "relocate", "remove_case", "replace_slide", "report", "serve", "settings_of",
+    "preview", "register", "relocate", "remove_case", "replace_slide", "report", "report_of", "serve", "settings_of",
     "show_study", "simulate", "stain_look", "stop_training", "survey", "thumbnail", "train", "trained", "transfer",
     "unmark_reviewed", "write_table",
 ]  # fmt: skip

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import lru_cache
@@ -13,12 +13,12 @@ from stainloom.case.case import Case
 from stainloom.case.lesions import LesionClass
 from stainloom.errors import StainloomError
 from stainloom.io.casefile import StudyFolder
-from stainloom.io.patchformat import bytes_on_disk
+from stainloom.io.patchformat import MadeFrom, bytes_on_disk
 from stainloom.jobs.opening import colour_of, look_at_labels, patchsets_by_age
 from stainloom.wording import many
 
 if TYPE_CHECKING:
-    from stainloom.io.patchset import Drawn, MadeFrom
+    from stainloom.io.patchset import Drawn
 
 _CASES_REMEMBERED = 4096
 
@@ -76,7 +76,7 @@ def patchsets(study: Path, *, compare: bool = True) -> tuple[PatchSetState, ...]
     `compare` looks whether paint, alignment and colours are still those that each was cut from: reads every case.
     """
     folder = StudyFolder.open(study)
-    now = {case.name: _Now(folder, case) for case in folder.readable_cases()[0]} if compare else None
+    now = {case.name: _now(folder, case) for case in folder.readable_cases()[0]} if compare else None
     return tuple(patchset_state(folder, id, now) for id in reversed(patchsets_by_age(folder)))
 
 
@@ -91,22 +91,29 @@ def contact_sheet(study: Path, patchset: str, seed: int = 0) -> ContactSheet:
     return ContactSheet(tuple(about["stains"]), classes, drawn)
 
 
-class _Now:
-    """What a case is now, looked at once: ids of its paint, alignments and colours."""
-
-    def __init__(self, folder: StudyFolder, case: Case) -> None:
-        try:
-            self.labels = _paint_id(folder, case)
-        except StainloomError:
-            self.labels = ""
-        slides = [stain for stain in case.slides if stain not in case.left_out]
-        warps = {stain: folder.current_warp_id(case.name, stain) for stain in slides if stain != folder.study.reference}
-        colours = {stain: colour_of(folder, case, stain) for stain in slides}
-        self.warps = {stain: id for stain, id in warps.items() if id is not None}
-        self.normalizations = {stain: colour.id for stain, colour in colours.items() if colour is not None}
+def cut_before(latest: PatchSetState, case: str, now: MadeFrom, reference: str) -> bool:
+    """Whether what a patch set cut from a case is no longer what is there; False of a case that is not in it."""
+    then = None if latest.problem else _made_from(latest.path).get(case)
+    return then is not None and bool(_changes(then, now, reference))
 
 
-def patchset_state(folder: StudyFolder, id: str, now: Mapping[str, _Now] | None = None) -> PatchSetState:
+def _now(folder: StudyFolder, case: Case) -> MadeFrom:
+    """What a case is now."""
+    try:
+        labels = _paint_id(folder, case)
+    except StainloomError:
+        labels = ""
+    slides = [stain for stain in case.slides if stain not in case.left_out]
+    warps = {stain: folder.current_warp_id(case.name, stain) for stain in slides if stain != folder.study.reference}
+    colours = {stain: colour_of(folder, case, stain) for stain in slides}
+    return MadeFrom(
+        labels,
+        {stain: id for stain, id in warps.items() if id is not None},
+        {stain: colour.id for stain, colour in colours.items() if colour is not None},
+    )
+
+
+def patchset_state(folder: StudyFolder, id: str, now: Mapping[str, MadeFrom] | None = None) -> PatchSetState:
     """One patch set; compared with what its cases are now where that is given."""
     from stainloom.io.patchset import read_about
 
@@ -137,24 +144,29 @@ def patchset_state(folder: StudyFolder, id: str, now: Mapping[str, _Now] | None 
         return PatchSetState(id, path, made, problem=f"it cannot be read: {error}")
 
 
-def _outdated(then: Mapping[str, MadeFrom], now: Mapping[str, _Now], reference: str) -> tuple[str, ...]:
+def _outdated(then: Mapping[str, MadeFrom], now: Mapping[str, MadeFrom], reference: str) -> tuple[str, ...]:
     """What changed since a set was cut, one sentence each."""
-    both = [(then[name], now[name]) for name in then if name in now]
-    counted = {
-        "older than the paint of {}": sum(old.labels != new.labels for old, new in both),
-        "older than an alignment of {}": sum(_differ(old.warps, new.warps, old.warps) for old, new in both),
-        "older than the colours of {}": sum(
-            _differ(old.normalizations, new.normalizations, {reference, *old.warps}) for old, new in both
-        ),
+    changes = [_changes(then[name], now[name], reference) for name in then if name in now]
+    counted = {f"older than {what} of {{}}": sum(what in one for one in changes) for what in _CHANGES}
+    counted |= {
         "still with {} that left the study": len(then.keys() - now.keys()),
         "without the paint of {}": sum(bool(new.labels) for name, new in now.items() if name not in then),
     }
     return tuple(said.format(many(count, "case")) for said, count in counted.items() if count)
 
 
-def _differ(then: Mapping[str, str], now: Mapping[str, str], used: Iterable[str]) -> bool:
+_PAINT, _ALIGNMENT, _COLOURS = _CHANGES = ("the paint", "an alignment", "the colours")
+
+
+def _changes(then: MadeFrom, now: MadeFrom, reference: str) -> set[str]:
+    """What of a case changed since it was cut."""
     # A stain that was not used then (failed, out of focus) has no warp there: what it is now changes nothing that was cut.
-    return any(then.get(stain) != now.get(stain) for stain in used)
+    used = {
+        _ALIGNMENT: (then.warps, now.warps, set(then.warps)),
+        _COLOURS: (then.normalizations, now.normalizations, {reference, *then.warps}),
+    }
+    found = {what for what, (old, new, of) in used.items() if any(old.get(stain) != new.get(stain) for stain in of)}
+    return found | ({_PAINT} if then.labels != now.labels else set())
 
 
 @lru_cache(maxsize=64)

@@ -63,7 +63,7 @@ def _gather(
     banners += [SIMULATED] if run.simulated else []
     banners += [_ONE_PATIENT] if run.one_patient else []
     page = Page(f"Study {folder.path.name}, run {run.id}", tuple(sections), tuple(banners))
-    file = folder.run_path(run.id) / "report.html"
+    file = folder.report_path(run.id)
     write_whole(file, render_page(page).encode())
     progress(1, 1, "report written")
     return str(file.relative_to(folder.path)), figures, tuple(problems)

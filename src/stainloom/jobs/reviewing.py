@@ -8,6 +8,7 @@ from pathlib import Path
 
 from stainloom.errors import CaseError, ModelError, StainloomError
 from stainloom.io.casefile import StudyFolder
+from stainloom.jobs.mapstate import maps_of
 from stainloom.jobs.opening import take_snapshot
 from stainloom.jobs.outcome import Outcome
 
@@ -16,7 +17,6 @@ def mark_reviewed(study: Path, case: str, *, run_id: str | None = None) -> Outco
     """Keep that the maps of a run over a case, the latest unless one is named, and the paint were looked at."""
     from stainloom.io.maps import maps_id
     from stainloom.io.review import Review, write_review
-    from stainloom.jobs.viewing import maps_of
 
     folder = StudyFolder.open(study)
     found = folder.case(case)
@@ -47,8 +47,11 @@ def unmark_reviewed(study: Path, case: str) -> Outcome:
     return Outcome((f"cases/{case}/reviewed.json",), {"case": case}, f"{case} is not reviewed.")
 
 
-def review_stands(folder: StudyFolder, case: str) -> bool | None:
-    """Whether a case was reviewed and its maps and paint are those that were looked at; None where it never was."""
+def review_stands(folder: StudyFolder, case: str) -> tuple[bool | None, str]:
+    """Whether a case was reviewed and its maps and paint are those that were looked at, and the run whose maps they were.
+
+    None and an empty id where it never was.
+    """
     from stainloom.io.maps import maps_id
     from stainloom.io.review import read_review
     from stainloom.io.snapshot import read_labels_id
@@ -56,11 +59,11 @@ def review_stands(folder: StudyFolder, case: str) -> bool | None:
     try:
         review = read_review(folder.review_path(case))
         if review is None:
-            return None
+            return None, ""
         labels = read_labels_id(folder.snapshot_path(case)) if folder.labels_path(case).exists() else ""
-        return review.maps == maps_id(folder.maps_path(case, review.run)) and review.labels == labels
+        return review.maps == maps_id(folder.maps_path(case, review.run)) and review.labels == labels, review.run
     except StainloomError:
-        return False
+        return False, ""
 
 
 def _check_holder(folder: StudyFolder, case: str) -> None:

@@ -52,7 +52,11 @@ def _said_of_case(case: CaseState) -> str:
     why = [f"\n    {stain.name}: {stain.message}" for stain in case.stains if stain.message and stain.verdict != "good"]
     painted = "painted" if case.painted else "not painted"
     reviewed = (
-        "; reviewed" if case.reviewed else "; reviewed before its maps or its paint changed" if case.review_old else ""
+        f"; reviewed (run {case.reviewed_run})"
+        if case.reviewed
+        else "; reviewed before its maps or its paint changed"
+        if case.review_old
+        else ""
     )
     return f"{case.name} (patient {case.patient}): {stains}; {painted}{again}{reviewed}{''.join(why)}"
 

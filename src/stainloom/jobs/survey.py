@@ -13,7 +13,9 @@ from stainloom.case.case import Case
 from stainloom.case.view import USABLE, Verdict
 from stainloom.errors import StainloomError
 from stainloom.io.casefile import StudyFolder
-from stainloom.io.snapshot import holds_paint
+from stainloom.io.patchformat import MadeFrom
+from stainloom.io.snapshot import holds_paint, read_labels_id
+from stainloom.jobs.mapstate import maps_of, maps_outdated
 from stainloom.jobs.opening import (
     accepted,
     colour_of,
@@ -24,7 +26,7 @@ from stainloom.jobs.opening import (
     replaced,
     verdict_of,
 )
-from stainloom.jobs.patchsets import PatchSetState, patchset_state
+from stainloom.jobs.patchsets import PatchSetState, cut_before, patchset_state
 from stainloom.jobs.reviewing import review_stands
 from stainloom.jobs.seen import Seen
 
@@ -105,6 +107,13 @@ class CaseState:
         Whether somebody looked at its maps and its paint, and these are still the same.
     review_old
         Whether somebody had, and the maps or the paint changed since.
+    reviewed_run
+        Id of the run whose maps somebody looked at; empty where nobody did.
+    patches_old, maps_old
+        Whether paint, an alignment or colours changed since the latest patches were cut; whether an alignment or colours
+        did since the latest maps were predicted.
+    paint_id
+        Of its paint as it was last written for jobs; empty where nothing is painted.
     problem
         Why it cannot be read, one sentence; empty where it can.
     looked
@@ -119,6 +128,10 @@ class CaseState:
     predicted: bool = False
     reviewed: bool = False
     review_old: bool = False
+    reviewed_run: str = ""
+    patches_old: bool = False
+    maps_old: bool = False
+    paint_id: str = ""
     problem: str = ""
     looked: bool = True
 
@@ -208,7 +221,8 @@ def survey(study: Path, *, quick: bool = False, most: int | None = None) -> Stud
     for number, name in enumerate(folder.case_names()):
         if number < _QUICK_CASES or (time.monotonic() < until and _SEEN.read_anew < stop):
             case = _SEEN.get(folder, name, partial(_case, folder, name, exported))
-            cases.append(replace(case, exported=case.patient in exported))
+            old = latest is not None and not quick and _cut_before(latest, case, folder.study.reference)
+            cases.append(replace(case, exported=case.patient in exported, patches_old=old))
         else:
             cases.append(CaseState(name, "", looked=False))
     return StudyState(
@@ -222,20 +236,49 @@ _SEEN: Seen[CaseState] = Seen()
 def _case(folder: StudyFolder, name: str, exported: set[str]) -> CaseState:
     try:
         case = folder.case(name)
-        maps = folder.case_path(name) / "maps"
-        stands = review_stands(folder, name)
+        stands, seen_run = review_stands(folder, name)
+        painted, predicted = _is_painted(folder, name), maps_of(folder.path, name)
         return CaseState(
             name,
             case.patient,
             tuple(_stain(folder, case, stain) for stain in folder.study.stain_names),
-            _is_painted(folder, name),
+            painted,
             case.patient in exported,
-            maps.is_dir() and any((run / "maps.json").is_file() for run in maps.iterdir()),
+            bool(predicted),
             reviewed=stands is True,
             review_old=stands is False,
+            reviewed_run=seen_run,
+            maps_old=bool(predicted) and _are_outdated(folder, case, predicted[-1]),
+            paint_id=_paint_id(folder, name) if painted else "",
         )
     except StainloomError as error:
         return CaseState(name, "", problem=str(error))
+
+
+def _cut_before(latest: PatchSetState, case: CaseState, reference: str) -> bool:
+    """Whether what patches of a case were cut from changed since."""
+    stains = [stain for stain in case.stains if stain.there]
+    now = MadeFrom(
+        case.paint_id,
+        {stain.name: warp for stain in stains if (warp := stain.made_from[0]) is not None},
+        {stain.name: colour for stain in stains if (colour := stain.made_from[1]) is not None},
+    )
+    return cut_before(latest, case.name, now, reference)
+
+
+def _are_outdated(folder: StudyFolder, case: Case, run: str) -> bool:
+    try:
+        return maps_outdated(folder, case, run)
+    except StainloomError:
+        # Who opens them is told what is wrong with them.
+        return True
+
+
+def _paint_id(folder: StudyFolder, name: str) -> str:
+    try:
+        return read_labels_id(folder.snapshot_path(name))
+    except StainloomError:
+        return ""
 
 
 def _is_painted(folder: StudyFolder, name: str) -> bool:

@@ -32,6 +32,8 @@ class HeldOut:
         95 % range of the accuracy over patients drawn with replacement; None where it was not measured.
     chance
         What guessing the largest class gives; None where it was not measured.
+    windows_id
+        Tells whether others were tested on the same windows; empty of runs from before this was kept.
     """
 
     windows: int
@@ -40,6 +42,7 @@ class HeldOut:
     balanced: float
     interval: tuple[float, float] | None = None
     chance: float | None = None
+    windows_id: str = ""
 
     @classmethod
     def of(cls, figures: Mapping[str, Any]) -> HeldOut:
@@ -52,6 +55,7 @@ class HeldOut:
             float(figures["balanced_accuracy"]),
             None if interval is None else (float(interval[0]), float(interval[1])),
             None if chance is None else float(chance),
+            str(figures.get("windows_id", "")),
         )
 
 
@@ -103,6 +107,11 @@ class RunState:
     report: Path | None = None
     problem: str = ""
     settings: TrainSettings | None = None
+
+    @property
+    def tested_on(self) -> str:
+        """The same for runs whose figures compare: that of their test windows, else of their patches."""
+        return (self.test.windows_id if self.test is not None else "") or self.patchset
 
     @property
     def usable(self) -> bool:
@@ -167,6 +176,12 @@ def trained(study: Path) -> Trained:
     return Trained(tuple(runs), running, tuple(found for found in kept if found.key not in ended))
 
 
+def report_of(study: Path, run: str) -> Path | None:
+    """The report of a run; None where none was written."""
+    path = StudyFolder.open(study).report_path(run)
+    return path if path.is_file() else None
+
+
 def stop_training(study: Path, key: str) -> None:
     """Ask a training that this window did not start to keep its state and end."""
     ask_to_stop(StudyFolder.open(study).path / "runs", key)
@@ -177,7 +192,6 @@ def _run(folder: StudyFolder, id: str) -> RunState:
 
     try:
         run = load_run(folder.run_path(id), weights=False)
-        report = folder.run_path(id) / "report.html"
         return RunState(
             id,
             _made(id, folder.run_path(id) / "run.json"),
@@ -190,7 +204,7 @@ def _run(folder: StudyFolder, id: str) -> RunState:
             int(run.figures.get("best_epoch") or 0),
             str(run.settings.get("control", "none")),
             float(run.figures.get("seconds") or 0),
-            report if report.is_file() else None,
+            report_of(folder.path, id),
             misfit(folder, run.stains),
         )
     except StainloomError as error:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from stainloom.errors import ModelError, PatchError, StainloomError
 from stainloom.io.casefile import StudyFolder
@@ -229,6 +230,7 @@ def _test_figures(run: Any, patches: Any) -> dict[str, Any]:
     weights = found.weights.mean(axis=0)
     return {
         "samples": len(indices),
+        "windows_id": _windows_id(patches, indices),
         "chance": float(matrix.sum(axis=1).max() / matrix.sum()),
         "patients": sorted(set(found.patients.tolist())),
         "accuracy": accuracy(matrix),
@@ -238,3 +240,12 @@ def _test_figures(run: Any, patches: Any) -> dict[str, Any]:
         "confusion": matrix.tolist(),
         "mean_weights": {stain: float(weight) for stain, weight in zip(run.stains, weights, strict=True)},
     }
+
+
+def _windows_id(patches: Any, indices: NDArray[np.intp]) -> str:
+    """Tells windows apart by case, place and class: runs that were tested on the same compare, whatever they learned from."""
+    import hashlib
+
+    rows = zip(patches.cases[indices], patches.centre_um[indices], patches.labels[indices], strict=True)
+    lines = sorted(f"{case} {centre[0]:.1f} {centre[1]:.1f} {label}" for case, centre, label in rows)
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:16]

@@ -12,21 +12,16 @@ from numpy.typing import NDArray
 from stainloom.case.aligned import AlignedStain
 from stainloom.case.case import Case
 from stainloom.case.lesions import LesionClass
-from stainloom.case.view import USABLE, CaseView, MapsView, Shares, StainView, as_shares
+from stainloom.case.view import CaseView, MapsView, Shares, StainView, as_shares
 from stainloom.errors import CaseError, StainloomError
 from stainloom.io.casefile import StudyFolder
 from stainloom.io.tiles import TileCache
-from stainloom.jobs.opening import (
-    colour_of,
-    in_focus,
-    open_stain,
-    take_snapshot,
-    verdict_of,
-)
+from stainloom.jobs.mapstate import maps_of, realigned, recoloured
+from stainloom.jobs.opening import colour_of, open_stain, take_snapshot, verdict_of
 from stainloom.jobs.studies import check_case
 
 if TYPE_CHECKING:
-    from stainloom.io.maps import MapFacts, SavedMap
+    from stainloom.io.maps import SavedMap
     from stainloom.io.slides import OpenedSlide
     from stainloom.jobs.paint import Paint
 
@@ -107,28 +102,17 @@ def open_view(
     )
 
 
-def maps_of(study: Path, case: str) -> tuple[str, ...]:
-    """Ids of the runs that have maps over a case, the latest predicted last."""
-    return _by_age(StudyFolder.open(study).case_path(case) / "maps")
-
-
 def open_maps_view(study: Path, case: str, run: str | None = None) -> MapsView | None:
     """The maps of a run over a case, the latest predicted unless one is named; None where there are none."""
     folder = StudyFolder.open(study)
     return _maps_view(folder, folder.case(case), run)
 
 
-def _by_age(parent: Path) -> tuple[str, ...]:
-    from stainloom.io.maps import list_maps
-
-    return tuple(sorted(list_maps(parent), key=lambda name: (parent / name / "maps.json").stat().st_mtime_ns))
-
-
 def _maps_view(folder: StudyFolder, case: Case, run: str | None) -> MapsView | None:
     from stainloom.io.maps import maps_id, open_maps
 
     parent = folder.case_path(case.name) / "maps"
-    names = _by_age(parent)
+    names = maps_of(folder.path, case.name)
     if run is not None and run not in names:
         raise CaseError(
             f"run {run} predicted nothing over case {case.name}",
@@ -152,27 +136,12 @@ def _maps_view(folder: StudyFolder, case: Case, run: str | None) -> MapsView | N
         _Planes(maps.probabilities),
         _ByStain(facts.stains, _Planes(maps.weights)),
         _as_named_now(facts.classes, folder.study.lesions),
-        _realigned(folder, case, facts),
-        _recoloured(folder, case, facts),
+        realigned(folder, case, facts),
+        recoloured(folder, case, facts),
         tuple(stain for stain in facts.stains if stain != folder.study.reference and stain not in facts.warps),
         maps_id(parent / facts.run),
         pixel,
     )
-
-
-def _realigned(folder: StudyFolder, case: Case, facts: MapFacts) -> tuple[str, ...]:
-    usable = {name for name in facts.stains if name in folder.study.moving and name in case.slides}
-    usable = {name for name in usable if verdict_of(folder, case, name)[0] in USABLE and in_focus(folder, case, name)}
-    now = {name: folder.current_warp_id(case.name, name) for name in usable}
-    return tuple(stain for stain in facts.stains if now.get(stain) != facts.warps.get(stain))
-
-
-def _recoloured(folder: StudyFolder, case: Case, facts: MapFacts) -> tuple[str, ...]:
-    then = facts.extra.get("normalizations")
-    if not isinstance(then, dict):
-        return ()
-    colours = {stain: colour_of(folder, case, stain) for stain in then if stain in folder.study.stain_names}
-    return tuple(stain for stain, colour in colours.items() if colour is None or colour.id != then[stain])
 
 
 def _as_named_now(classes: tuple[LesionClass, ...], now: Sequence[LesionClass]) -> tuple[LesionClass, ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from qtpy.QtCore import QAbstractTableModel, QModelIndex, QRect, QSize, Qt, QTimer, Signal
@@ -29,26 +30,50 @@ _STILL_MS = 120
 _CASE = Qt.ItemDataRole.UserRole
 
 
-def is_reviewed(case: CaseState) -> bool:
-    """Whether what was predicted over a case was looked through."""
-    return bool(getattr(case, "reviewed", False))
+@dataclass(frozen=True)
+class Step:
+    """A step of the work: its heading, its word, whether a case is through it, and what it is to be looked at for."""
+
+    heading: str
+    word: str
+    done: Callable[[CaseState], bool]
+    caution: Callable[[CaseState], str] = lambda case: ""
 
 
-_ALIGNED = "aligned"
-STEPS: tuple[tuple[str, str, Callable[[CaseState], bool]], ...] = (
-    ("Align", _ALIGNED, lambda case: case.aligned),
-    ("Paint", "painted", lambda case: case.painted),
-    ("Patch", "exported", lambda case: case.exported),
-    ("Map", "predicted", lambda case: case.predicted),
-    ("Seen", "reviewed", is_reviewed),
+STEPS = (
+    Step(
+        "Align",
+        "aligned",
+        lambda case: case.aligned,
+        lambda case: f"look at {listed(case.to_check)} in Align" if case.to_check else "",
+    ),
+    Step("Paint", "painted", lambda case: case.painted),
+    Step(
+        "Patch",
+        "exported",
+        lambda case: case.exported,
+        lambda case: "its paint, an alignment or its colours changed since: export again" if case.patches_old else "",
+    ),
+    Step(
+        "Map",
+        "predicted",
+        lambda case: case.predicted,
+        lambda case: "an alignment or its colours changed since: predict again" if case.maps_old else "",
+    ),
+    Step(
+        "Seen",
+        "reviewed",
+        lambda case: case.reviewed or case.review_old,
+        lambda case: "its maps or its paint changed since: look again" if case.review_old else "",
+    ),
 )
-"""Heading, word and test of each step of the work."""
+"""The steps of the work, in their order."""
 
 ALL = "All cases"
 FILTERS: dict[str, Callable[[CaseState], bool]] = {
     ALL: lambda case: True,
-    **{f"Not {word}": lambda case, test=test: not test(case) for _, word, test in STEPS},
-    "To be checked": lambda case: bool(case.to_check),
+    **{f"Not {step.word}": lambda case, step=step: not step.done(case) for step in STEPS},
+    "To be checked": lambda case: any(step.done(case) and step.caution(case) for step in STEPS),
     "Slides not found": lambda case: bool(case.lost),
     "Slides replaced": lambda case: any(stain.changed for stain in case.stains),
     "Cannot be read": lambda case: bool(case.problem),
@@ -78,10 +103,10 @@ def signs_of(case: CaseState) -> list[tuple[str, str]]:
 
 
 def _sign(case: CaseState, column: int) -> str:
-    _, word, test = STEPS[column - 1]
-    if not test(case):
+    step = STEPS[column - 1]
+    if not step.done(case):
         return OPEN
-    return CHECK if word == _ALIGNED and case.to_check else TICK
+    return CHECK if step.caution(case) else TICK
 
 
 class CaseModel(QAbstractTableModel):
@@ -118,9 +143,9 @@ class CaseModel(QAbstractTableModel):
         if orientation != Qt.Orientation.Horizontal:
             return None
         if role == Qt.ItemDataRole.DisplayRole:
-            return "Case" if section == 0 else STEPS[section - 1][0]
+            return "Case" if section == 0 else STEPS[section - 1].heading
         if role == Qt.ItemDataRole.ToolTipRole:
-            return "Case, patient, and a sign a stain" if section == 0 else f"Which cases are {STEPS[section - 1][1]}"
+            return "Case, patient, and a sign a stain" if section == 0 else f"Which cases are {STEPS[section - 1].word}"
         return None
 
     def data(self, index: QModelIndex, role: int = Qt.ItemDataRole.DisplayRole) -> Any:
@@ -140,10 +165,11 @@ class CaseModel(QAbstractTableModel):
     def _tip(self, case: CaseState, column: int) -> str:
         if case.problem or column == 0:
             return case.problem or "\n".join(said_of_stain(stain) for stain in case.stains)
-        _, word, test = STEPS[column - 1]
-        said = f"{case.name}: {word if test(case) else f'not {word}'}"
-        doubt = f"; look at {listed(case.to_check)} in Align" if word == _ALIGNED and case.to_check else ""
-        return said + doubt
+        step = STEPS[column - 1]
+        if not step.done(case):
+            return f"{case.name}: not {step.word}"
+        caution = step.caution(case)
+        return f"{case.name}: {step.word}" + (f"; {caution}" if caution else "")
 
 
 class CaseDelegate(QStyledItemDelegate):

@@ -52,10 +52,15 @@ class Memory(QObject):
         self._laid = self._declined = self._offered = False
         workspace.case_changed.connect(self._take_case)
         workspace.predicted.changed.connect(self._lay_map)
+        workspace.predicted.changed.connect(self._changed)
 
     def case_of(self, study: Path) -> str:
         """The case of a study that was looked at last; empty where nobody knows."""
         return str(self._state_of(study).get("case", ""))
+
+    def run_of(self, study: Path) -> str:
+        """The run whose maps of a study were looked at last; empty where nobody knows."""
+        return str(self._state_of(study).get("run", ""))
 
     def recall(self) -> None:
         """Look again where the case that was just opened with its study was looked at last."""
@@ -137,6 +142,7 @@ class Memory(QObject):
         if session is None or state is None:
             return None
         seen = {"case": session.view.case.name, "look": asdict(session.looking.look)}
+        seen |= {"run": self.workspace.chosen_run} if self.workspace.chosen_run else {}
         return state.path.resolve(), seen | ({"map": asdict(self._map)} if self._map is not None else {})
 
     def _keep_behind(self) -> None:

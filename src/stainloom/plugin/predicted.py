@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,6 +30,7 @@ class _Found:
     runs: tuple[RunFacts, ...] = ()
     with_maps: tuple[str, ...] = ()
     run: str = ""
+    report: Path | None = None
     maps: MapsView | None = None
     error: StainloomError | None = None
 
@@ -50,6 +51,7 @@ class Predicted(QObject):
         super().__init__(workspace)
         self._workspace = workspace
         self._found = _Found(Path(), "")
+        self._before = ""
         self._looking = self._again = False
         workspace.state_changed.connect(self.look)
         workspace.case_changed.connect(self._other_case)
@@ -73,8 +75,31 @@ class Predicted(QObject):
 
     @property
     def run(self) -> str:
-        """Id of the run that is meant: the chosen one, else the best; empty where there is none."""
+        """Id of the run that is meant; empty where there is none.
+
+        The chosen one, else the one whose map was shown first, so that none goes when another network has learned; else the
+        best.
+        """
         return self._found.run
+
+    @property
+    def newer(self) -> str:
+        """Id of the best run where it is newer than the one that is meant, and predicted nothing here yet; else empty."""
+        ids, best = [run.id for run in self._found.runs], jobs.best_run(self._found.runs)
+        if best is None or best.id in self.with_maps or self.run not in ids:
+            return ""
+        return best.id if ids.index(best.id) > ids.index(self.run) else ""
+
+    @property
+    def beside(self) -> str:
+        """Id of another run with maps of this case, to compare with: the one that was meant before, else the latest."""
+        others = [run for run in self.with_maps if run != self.run]
+        return "" if not others else self._before if self._before in others else others[-1]
+
+    @property
+    def report(self) -> Path | None:
+        """The report of the run that is meant, where it was written."""
+        return self._found.report
 
     @property
     def facts(self) -> RunFacts | None:
@@ -108,7 +133,7 @@ class Predicted(QObject):
 
     def _other_case(self) -> None:
         # What is shown of the last case must not be taken for this one's meanwhile.
-        self._found = _Found(self._found.study, "", self._found.runs, (), self._found.run)
+        self._found = replace(self._found, case="", with_maps=(), maps=None, error=None)
         self.changed.emit()
         self.look()
 
@@ -120,8 +145,12 @@ class Predicted(QObject):
             return
         before = self._found.maps
         if before is not None and found.maps is not None and before.same_as(found.maps):
-            found = _Found(found.study, found.case, found.runs, found.with_maps, found.run, before, found.error)
+            found = replace(found, maps=before)
+        if found.run != self._found.run and self._found.study == found.study:
+            self._before = self._found.run
         self._found = found
+        if found.maps is not None and not self._workspace.chosen_run:
+            self._workspace.chosen_run = found.run
         if session is not None and session.maps is not found.maps:
             session.take_maps(found.maps)
         self.changed.emit()
@@ -134,20 +163,17 @@ class Predicted(QObject):
 
 
 def _look(study: Path, case: str, chosen: str) -> _Found:
-    runs: tuple[RunFacts, ...] = ()
-    with_maps: tuple[str, ...] = ()
-    run = chosen
+    found = _Found(study, case, run=chosen)
     try:
-        runs = jobs.known_runs(study)
-        with_maps = jobs.maps_of(study, case) if case else ()
-        best = jobs.best_run(runs)
-        run = chosen or (best.id if best is not None else with_maps[-1] if with_maps else "")
-        maps = jobs.open_maps_view(study, case, run) if run in with_maps else None
+        found = replace(found, runs=jobs.known_runs(study), with_maps=jobs.maps_of(study, case) if case else ())
+        if chosen not in {*(run.id for run in found.runs), *found.with_maps}:
+            best = jobs.best_run(found.runs)
+            found = replace(found, run=best.id if best is not None else (*found.with_maps, "")[-1])
+        maps = jobs.open_maps_view(study, case, found.run) if found.run in found.with_maps else None
+        return replace(found, maps=maps, report=jobs.report_of(study, found.run) if found.run else None)
     except StainloomError as error:
-        return _Found(study, case, runs, with_maps, run, error=error)
+        return replace(found, error=error)
     except Exception as error:
         # What a worker raises ends in Qt's event loop.
         _log.exception("the maps of case %s could not be looked at", case)
-        failure = StainloomError("the maps cannot be read", found=str(error), next="predict again")
-        return _Found(study, case, runs, with_maps, run, error=failure)
-    return _Found(study, case, runs, with_maps, run, maps)
+        return replace(found, error=StainloomError("the maps cannot be read", found=str(error), next="predict again"))

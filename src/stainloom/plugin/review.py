@@ -27,11 +27,15 @@ from stainloom.plugin.reviewing import (
     around,
     detail_words,
     is_as_scanned,
+    is_reviewed_so,
     map_notes,
+    mark_problem,
+    other_run,
     run_problem,
     run_title,
     run_words,
     state_words,
+    title_of,
     view_problem,
     what_is_missing,
 )
@@ -83,11 +87,15 @@ class ReviewDock(Dock):
         self.run.setAccessibleName("Which run")
         self.run.activated.connect(lambda row: self.workspace.choose_run(self.run.itemData(row)))
         self._run_shown = ""
+        self.other = QPushButton()
+        self.other.setToolTip("The same place stays on the canvas: change to and fro to compare")
+        self.other.clicked.connect(lambda: self.workspace.choose_run(self._other))
+        self._other = ""
         self.run_said = words("")
         self.first = QPushButton()
         self.first.clicked.connect(lambda: self.workspace.dock_wanted.emit(self._remedy))
         self._remedy = ""
-        for part in (self.run, self.run_said, self.first):
+        for part in (self.run, self.other, self.run_said, self.first):
             self.rows.addWidget(part)
 
     def _make_predict(self) -> None:
@@ -134,10 +142,12 @@ class ReviewDock(Dock):
     def _make_review(self) -> None:
         self.mark = QPushButton()
         self.mark.clicked.connect(self._mark)
-        self.report = QPushButton("Write the report")
-        self.report.setToolTip("Figures, confusion matrix and pictures of this run; opens in your browser")
+        self.report, self.read = QPushButton("Write the report"), QPushButton("Open it")
+        self.report.setToolTip("Figures, confusion matrix and pictures of this run")
         self.report.clicked.connect(self._report)
-        self.rows.addLayout(_row(self.mark, self.report))
+        self.read.clicked.connect(lambda: self._open_report(self.workspace.predicted.report))
+        self.rows.addWidget(self.mark)
+        self.rows.addLayout(_row(self.report, self.read))
         for part in (self.regions, self.weights):
             self.rows.addWidget(part)
 
@@ -170,14 +180,16 @@ class ReviewDock(Dock):
         self.run.clear()
         for run in reversed(predicted.runs):
             self.run.addItem(run_title(run), run.id)
-        known = {run.id for run in predicted.runs}
-        for id in reversed([id for id in (*predicted.with_maps, predicted.run) if id and id not in known]):
+        for id in reversed([id for id in (*predicted.with_maps, predicted.run) if id]):
             if self.run.findData(id) < 0:
-                self.run.addItem(f"{id} (run deleted)", id)
+                self.run.addItem(title_of(id, predicted.runs), id)
         self.run.setCurrentIndex(self.run.findData(predicted.run))
         self.run.setVisible(self.run.count() > 0)
         self.run_said.setText(run_words(predicted.facts, predicted.run, self._patient))
         self.run_said.setVisible(bool(predicted.run))
+        self._other, said = other_run(predicted)
+        self.other.setText(said)
+        self.other.setVisible(bool(said))
         um_per_px = 1.0 if predicted.facts is None else predicted.facts.um_per_px
         for row in range(self.detail.count()):
             self.detail.setItemText(row, detail_words(self.detail.itemData(row), um_per_px, self._usual_px))
@@ -239,13 +251,17 @@ class ReviewDock(Dock):
         for button in (self.case, self.again):
             button.setEnabled(ready and workspace.session is not None)
         self.every.setEnabled(ready and cases > 0)
-        case = workspace.case
-        reviewed = case is not None and case.reviewed
+        reviewed, why = is_reviewed_so(workspace), mark_problem(workspace)
         self.mark.setText("Not reviewed after all" if reviewed else "Mark this case as reviewed")
-        self.mark.setEnabled(case is not None and not self._busy and (reviewed or workspace.predicted.maps is not None))
-        self.mark.setToolTip("" if self.mark.isEnabled() else "Predict the case first: there is nothing to review yet")
-        facts = workspace.predicted.facts
+        self.mark.setEnabled(not self._busy and (reviewed or not why))
+        self.mark.setToolTip(
+            "" if reviewed else why or "You looked at this map and at the paint; the same button takes it back"
+        )
+        facts, report = workspace.predicted.facts, workspace.predicted.report
         self.report.setEnabled(facts is not None and facts.learned and not busy)
+        self.report.setText("Write the report" if report is None else "Write the report anew")
+        self.read.setVisible(report is not None)
+        self.read.setToolTip("" if report is None else str(report))
 
     def _show_view_problem(self) -> None:
         why = view_problem(self.workspace)
@@ -394,11 +410,11 @@ class ReviewDock(Dock):
         if state is None or case is None or self._busy:
             return
         self._busy = True
-        run, undo = self.workspace.predicted.run, case.reviewed
+        run, undo = self.workspace.predicted.run, is_reviewed_so(self.workspace)
 
         def begin(error: StainloomError | None) -> None:
             if error is not None:
-                self._marked((None, error))
+                self._marked(error)
                 self._rested()
                 return
             worker = create_worker(_mark, state.path, case.name, run, undo, _start_thread=False)
@@ -408,13 +424,11 @@ class ReviewDock(Dock):
 
         self.workspace.when_written(begin)
 
-    def _marked(self, found: tuple[str | None, StainloomError | None]) -> None:
-        said, error = found
+    def _marked(self, error: StainloomError | None) -> None:
+        # Where it worked, the state above and the button say so.
         self.messages.clear()
         if error is not None:
             self.messages.say_error(error)
-        elif said is not None:
-            self.messages.say("done", said)
         self.workspace.refresh()
 
     def _rested(self) -> None:
@@ -428,28 +442,31 @@ class ReviewDock(Dock):
             self._ask("Write the report", command, self._reported)
 
     def _reported(self, result: Result) -> None:
-        state, said = self.workspace.state, "The report is written."
-        if result.ending == "done" and state is not None and result.changed:
-            page = state.path / result.changed[0]
-            shown = self.open_page(QUrl.fromLocalFile(str(page)))
-            said = "The report is written; your browser shows it." if shown else f"The report is written: {page}"
-            again = ("Open the report", lambda: self.open_page(QUrl.fromLocalFile(str(page))))
-            self._end(result, said, again)
-            return
-        self._end(result, said)
+        state = self.workspace.state
+        page = state.path / result.changed[0] if state is not None and result.changed else None
+        if result.ending == "done" and page is not None:
+            self._end(result, f"The report is written: {page}")
+            self._open_report(page)
+        else:
+            self._end(result, "The report is written.")
+
+    def _open_report(self, page: Path | None) -> None:
+        if page is not None and not self.open_page(QUrl.fromLocalFile(str(page))):
+            self.messages.clear()
+            self.messages.say("check", f"No program of this machine opens the report. It lies here: {page}")
 
 
-def _mark(study: Path, case: str, run: str, undo: bool) -> tuple[str | None, StainloomError | None]:
+def _mark(study: Path, case: str, run: str, undo: bool) -> StainloomError | None:
     try:
         if undo:
             jobs.unmark_reviewed(study, case)
-            return f"{case} is not reviewed any more.", None
-        jobs.mark_reviewed(study, case, run_id=run)
-        return f"{case} is reviewed. The same button takes it back.", None
+        else:
+            jobs.mark_reviewed(study, case, run_id=run)
+        return None
     except StainloomError as error:
-        return None, error
+        return error
     except Exception as error:
-        return None, StainloomError(f"case {case} could not be marked", found=str(error), next="try it again")
+        return StainloomError(f"case {case} could not be marked", found=str(error), next="try it again")
 
 
 def _row(*widgets: QWidget) -> QHBoxLayout:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from stainloom.case.run import RunFacts
@@ -40,13 +41,45 @@ def state_words(workspace: Any) -> str:
     if maps is None:
         return f"{case.name}: this run predicted nothing here yet."
     area = float((maps.class_map > 0).sum()) * maps.um_per_px[0] * maps.um_per_px[1] / 1e6
-    if case.reviewed:
+    if is_reviewed_so(workspace):
         review = "reviewed"
+    elif case.reviewed:
+        review = f"reviewed with another map, that of {title_of(case.reviewed_run, workspace.predicted.runs)}"
     elif case.review_old:
         review = "reviewed before its maps or its paint changed"
     else:
         review = "not reviewed yet"
     return f"{case.name}: {area:.2f} mm\N{SUPERSCRIPT TWO} predicted, {review}."
+
+
+def is_reviewed_so(workspace: Any) -> bool:
+    """Whether the case was reviewed with the very map that is meant."""
+    case = workspace.case
+    return case is not None and case.reviewed and case.reviewed_run == workspace.predicted.run
+
+
+def mark_problem(workspace: Any) -> str:
+    """Why the case cannot be marked as reviewed, one sentence; empty where it can."""
+    maps = workspace.predicted.maps
+    if workspace.case is None or maps is None:
+        return "Predict the case first: there is nothing to review yet."
+    if maps.outdated and not run_problem(workspace):
+        return "Predict the case again first: its map is older than what lies under it."
+    return ""
+
+
+def other_run(predicted: Any) -> tuple[str, str]:
+    """Another run that may be wanted now, and what a button that leads to it says; both empty where there is none."""
+    if predicted.newer:
+        return predicted.newer, f"Use the newer one: {title_of(predicted.newer, predicted.runs)}"
+    if predicted.beside:
+        return predicted.beside, f"Compare with the map of {title_of(predicted.beside, predicted.runs)}"
+    return "", ""
+
+
+def title_of(id: str, runs: Sequence[RunFacts]) -> str:
+    """A run by id in words, also one that is gone."""
+    return next((run_title(run) for run in runs if run.id == id), f"{id} (run deleted)")
 
 
 def run_problem(workspace: Any) -> str:
@@ -107,8 +140,9 @@ def run_words(run: RunFacts | None, id: str, patient: str = "") -> str:
             if run.one_patient
             else f"{many(len(held_out), 'patient') if held_out else 'patients'} it never saw"
         )
-        said += f" {run.accuracy:.0%} of the windows of {whose} right"
+        said += f" {run.accuracy:.0%} of the painted windows of {whose} right"
         said += f"; guessing gives {run.chance:.0%}." if run.chance is not None else "."
+        said += " What nobody painted was not tested: there, judge the map by eye."
         said += " Its maps mean nothing: paint lesions of more patients, then train again." if run.guesses else ""
         if patient and held_out and not run.one_patient:
             said += (

@@ -105,21 +105,23 @@ def test_said(test: HeldOut) -> str:
 
 def runs_said(runs: Sequence[RunState]) -> str:
     """The heading of the list of runs: with whether their figures were measured on the same windows."""
-    if len({run.patchset for run in runs if run.test is not None}) < 2:
+    if len({run.tested_on for run in runs if run.test is not None}) < 2:
         return "Runs, newest first:"
     return (
-        "Runs, newest first. Not all were tested on the same patches: what they have right compares only roughly, "
+        "Runs, newest first. Not all were tested on the same windows: what they have right compares only roughly, "
         "and not at all where an export said that patients changed sets."
     )
 
 
-def compared_runs(runs: Sequence[RunState], patchset: str = "") -> list[RunState]:
-    """The latest usable fused run on a patch set, then the latest of each single stain on the same; without a name, on that of the latest fused run."""
-    tested = [run for run in runs if run.usable and run.test and (not patchset or run.patchset == patchset)]
+def compared_runs(runs: Sequence[RunState], tested_on: str = "") -> list[RunState]:
+    """The latest usable fused run of those tested on the same, then the latest of each single stain; without an id, on the same as the latest fused run."""
+    tested = [run for run in runs if run.usable and run.test and (not tested_on or run.tested_on == tested_on)]
     fused = next((run for run in tested if len(run.stains) > 1), None)
     if fused is None:
         return []
-    single = {run.stains[0]: run for run in reversed(tested) if len(run.stains) == 1 and run.patchset == fused.patchset}
+    single = {
+        run.stains[0]: run for run in reversed(tested) if len(run.stains) == 1 and run.tested_on == fused.tested_on
+    }
     return [fused, *(single[stain] for stain in fused.stains if stain in single)]
 
 

@@ -393,7 +393,7 @@ class TrainPanel(Panel):
         self._show_comparison(run)
 
     def _show_comparison(self, run: RunState | None) -> None:
-        found = compared_runs(self.seen.runs, run.patchset if run is not None else "")
+        found = compared_runs(self.seen.runs, run.tested_on if run is not None else "")
         estimates = [
             Estimate(called(one.stains), one.test.accuracy, interval_of(one.test), len(one.stains) > 1)
             for one in found

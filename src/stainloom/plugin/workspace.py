@@ -146,10 +146,10 @@ class Workspace(QObject):
         # Not before the new one is known to be a study: where it is none, what is open stays.
         self.close_case()
         self.state = state
-        self.chosen_run = ""
+        self.chosen_run = self.memory.run_of(state.path)
         self.state_changed.emit()
-        if not all(case.looked for case in state.cases):
-            self.refresh()
+        # A quick look leaves out what takes time.
+        self.refresh()
         names = [found.name for found in self.state.cases if not found.problem]
         if case is not None or names:
             last = self.memory.case_of(self.state.path)
@@ -332,7 +332,7 @@ class Workspace(QObject):
         if self.session is not None and self.painter is not None:
             self.session.show_painted(self.painter.areas_px)
         case = self.case
-        if case is not None and (case.reviewed or case.review_old or not case.painted):
+        if case is not None and (case.reviewed or case.review_old or case.exported or not case.painted):
             self._painted.start()
 
     def _start(self, job: Job) -> None:
