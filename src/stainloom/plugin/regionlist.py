@@ -99,6 +99,7 @@ class RegionList(QWidget):
                     item.setIcon(swatch(region.lesion.color))
                 self.table.setItem(row, column, item)
         self.table.setCurrentCell(-1, -1)
+        self.table.scrollToTop()
         self.setVisible(bool(regions))
         shown = f"{len(regions)} of {count} regions" if count > len(regions) else many(count, "region")
         self.said.setText(f"{shown}, least certain first")
