@@ -27,7 +27,7 @@ from stainloom.settings import Field, check, describe
 DONE, FAILED, WRONG_USE, CANCELLED = 0, 1, 2, 3
 _REPORT_S = 0.05
 _PATIENCE_S = 0.3
-_START = 'JSON with "affine", two rows of three numbers: reference um to um of the stain, (row, col)'
+_START = 'JSON with "affine", two rows of three numbers: reference µm to µm of the stain, (row, col)'
 _TELL_US = "tell its developers, with the lines above; what was there before is unharmed"
 
 _log = logging.getLogger(__name__)
@@ -282,7 +282,7 @@ def _parser() -> argparse.ArgumentParser:
     verbs = study.add_subparsers(title="verbs", metavar="VERB", required=True)
     new = _study_job(verbs, "new", "Make an empty study.", _study_new)
     new.add_argument("--protocol", default="aorta", help="aorta, lung, or a JSON file with stains and lesion classes")
-    new.add_argument("--label-um", type=float, default=2.0, help="um per px of label rasters")
+    new.add_argument("--label-um", type=float, default=2.0, help="µm per px of label rasters")
     _study_job(verbs, "show", "Say what a study holds.", lambda g, p, c: jobs.show_study(g.study))
     pack = _study_job(verbs, "pack", "Copy slides that lie elsewhere into the study.", _pack)
     pack.add_argument("--case", help="write this case alone, as a study of its own that can be sent")
@@ -607,7 +607,7 @@ def _predict(given: argparse.Namespace, progress: Progress, control: Control) ->
     if (given.where == "box") != (given.box_um is not None):
         raise WrongUse("--where box and --box-um belong together")
     if given.box_um and not (all(math.isfinite(v) for v in given.box_um) and min(given.box_um[2:]) > 0):
-        raise WrongUse("--box-um takes the row and column of a corner and a height and width above 0, all in um")
+        raise WrongUse("--box-um takes the row and column of a corner and a height and width above 0, all in µm")
     return jobs.predict(
         given.study,
         _settings(given),

@@ -38,7 +38,7 @@ def read_laid(file: Path, stain: str) -> NDArray[np.float64]:
             f"{file.name} says nowhere to start from",
             slide=file.name,
             stain=stain,
-            expected='the key "affine" with two rows of three numbers: reference um to um of the stain, (row, col)',
+            expected='the key "affine" with two rows of three numbers: reference µm to µm of the stain, (row, col)',
             found=str(error),
             next="lay the stain by hand again",
         ) from error

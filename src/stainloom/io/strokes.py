@@ -154,7 +154,7 @@ class LabelStore:
                 slide=path.name,
                 expected=f"1 to {SIDE_MOST_PX} px a side",
                 found=f"{size.rows} x {size.cols} px",
-                next="choose more um per px for the labels of this study",
+                next="choose more µm per px for the labels of this study",
             )
         if not path.exists():
             refuse_if_lost(path)
