@@ -305,7 +305,7 @@ def bend(reference: Picture, moving: Picture, affine_um: Affine, *, progress: Pr
     half_moving = moving.at(half.um_per_px)
     rough = affine_px(affine_um, half.um_per_px)
     rough_places, _ = carry_places(half.shape, rough)
-    progress(0, 2, "finer: large details")
+    progress(0, 2, "middle resolution: large details")
     blocks = find_blocks(half.soft(1.0), half_moving.soft(1.0), half.tissue, rough_places, 32, 12)
     if len(blocks.places) >= _BLOCKS_LEAST:
         spline = Spline.fit(rough, blocks, float(max(half.shape)), 1e-3)
@@ -316,11 +316,11 @@ def bend(reference: Picture, moving: Picture, affine_um: Affine, *, progress: Pr
             ),
             um,
         )
-    progress(1, 2, "finer: small details")
+    progress(1, 2, "middle resolution: small details")
     found = find_blocks(reference.soft(1.0), moving.soft(1.0), reference.tissue, places, 48, 14)
     if len(found.places) < _BLOCKS_LEAST:
-        progress(2, 2, "finer: done")
+        progress(2, 2, "middle resolution: done")
         return Middle(places, found, len(blocks.places) >= _BLOCKS_LEAST)
     places = Spline.fit(affine, found, float(max(reference.shape)), 1e-4).everywhere(reference.shape)
-    progress(2, 2, "finer: done")
+    progress(2, 2, "middle resolution: done")
     return Middle(places, found, True)

@@ -224,7 +224,7 @@ def _fit_affine(fixed: Picture, start: Warp) -> Affine:
 
 
 def _middle(fixed: Picture, other: Picture, low: Candidate, progress: Progress) -> tuple[Affine, Middle, LevelReport]:
-    progress(0, 1, "finer: landmarks")
+    progress(0, 1, "middle resolution: landmarks")
     small = fixed.longer(_AFFINE_PX)
     small_other = other.at(small.um_per_px)
     searched = refine_affine(small, small_other, low, 31, _AFFINE_PX)
@@ -233,7 +233,7 @@ def _middle(fixed: Picture, other: Picture, low: Candidate, progress: Progress) 
     if by_sift:
         near = refine_affine(small, small_other, near, 31, _AFFINE_PX)
     chosen = near if by_sift and near.score > searched.score else searched
-    progress(0.4, 1, "finer: details")
+    progress(0.4, 1, "middle resolution: details")
     middle = bend(fixed, other, chosen.affine, progress=part(progress, 0.4, 1.0))
     report = LevelReport(
         "middle",
@@ -257,7 +257,7 @@ def _high(
     fixed: Picture, other: Picture, affine: Affine, middle: Middle, settings: RegisterSettings, progress: Progress
 ) -> tuple[Points, float, LevelReport]:
     """The final map, the share of tissue where it still folds, and the report."""
-    progress(0, 1, "finest: fibres and nuclei")
+    progress(0, 1, "high resolution: fibres and nuclei")
     mirrored = bool(np.linalg.det(affine[:, :2]) < 0)
     straight, _ = carry_places(fixed.shape, affine_px(affine, fixed.um_per_px))
     base = middle.places
@@ -334,7 +334,7 @@ def refine_lesions(
         share = np.zeros(grid.displacement_um.shape[:2])
         improved = tried = 0
         for number, box in enumerate(boxes):
-            progress(number, max(1, len(boxes)) + 1, "finest: inside lesions")
+            progress(number, max(1, len(boxes)) + 1, "high resolution: inside lesions")
             found = _lesion_shift(reference, moving, warp, box)
             if found is None:
                 continue

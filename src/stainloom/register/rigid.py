@@ -99,11 +99,11 @@ def find_rough(reference: Picture, moving: Picture, *, turns: int = 60, progress
     RegistrationError
         Where no candidate puts the two sections on one another.
     """
-    progress(0, 3, "coarse: landmarks and outline")
+    progress(0, 3, "low resolution: landmarks and outline")
     candidates = [*propose_by_sift(reference, moving), *propose_by_outline(reference, moving)]
-    progress(1, 3, "coarse: all turns")
+    progress(1, 3, "low resolution: all turns")
     candidates += propose_by_search(reference, moving, turns, progress)
-    progress(2, 3, "coarse: choosing")
+    progress(2, 3, "low resolution: choosing")
     judged = sorted(judge(reference, moving, _different(candidates)), key=lambda c: -c.score)
     if not judged or judged[0].score <= 0:
         raise RegistrationError(
@@ -121,7 +121,7 @@ def find_rough(reference: Picture, moving: Picture, *, turns: int = 60, progress
         near = candidate.score > best.score - _RIVAL_WITHIN and len(rivals) < _RIVALS_MOST
         if near and all(turn_between(candidate.affine, other.affine) > APART_DEGREES for other in rivals):
             rivals.append(refine_affine(reference.longer(JUDGE_PX), moving, candidate, 25, JUDGE_PX))
-    progress(3, 3, "coarse: done")
+    progress(3, 3, "low resolution: done")
     named = {c.method: c for c in reversed(judged)}
     return Rough(best, tuple(rivals), tuple(named.values()), lead)
 
@@ -148,7 +148,7 @@ def find_near(reference: Picture, moving: Picture, start: Affine, *, progress: P
     stays = start[:, :2] @ centre + start[:, 2]
     candidates = [Candidate("given", start)]
     for number, degrees in enumerate(_NEAR_TURNS):
-        progress(number, len(_NEAR_TURNS) + 1, "coarse: around the given start")
+        progress(number, len(_NEAR_TURNS) + 1, "low resolution: around the given start")
         linear = start[:, :2] @ turned(math.radians(degrees))
         near = np.hstack([linear, (stays - linear @ centre)[:, None]])
         candidates += [Candidate("given", near), coarse.best(linear, near, reach_um)]
@@ -282,7 +282,7 @@ def propose_by_search(
     found: list[Candidate] = []
     for number in range(turns):
         if number % 6 == 0:
-            progress(1 + number / turns, 3, "coarse: all turns")
+            progress(1 + number / turns, 3, "low resolution: all turns")
         for mirrored in (False, True):
             linear = turned(2 * math.pi * number / turns) @ np.diag([1.0, -1.0 if mirrored else 1.0])
             found.append(coarse.best(linear))
