@@ -13,7 +13,7 @@ from napari.layers.labels._labels_key_bindings import reset_polygon
 from napari.settings import get_settings
 from qtpy.QtCore import QBuffer, QByteArray, QIODevice
 from qtpy.QtGui import QCursor
-from qtpy.QtWidgets import QApplication, QMainWindow, QWidget
+from qtpy.QtWidgets import QApplication, QMainWindow, QTabBar, QWidget
 from vispy.visuals.shaders import Function
 
 from stainloom.geometry import Box
@@ -350,6 +350,13 @@ def give_room(viewer: napari.Viewer, usual_px: tuple[int, int], least_px: tuple[
         window.showMaximized()
     else:
         window.resize(*usual_px)
+
+
+def bare_tab_bars(viewer: napari.Viewer) -> None:
+    """Draw nothing beside the last tab: napari's style gives a bar the looks of a tab, and it seems to have one more."""
+    for bar in main_window(viewer).findChildren(QTabBar):
+        bar.setDrawBase(False)
+        bar.setStyleSheet("QTabBar { background: transparent; border: none }")
 
 
 def take_home_button(viewer: napari.Viewer, act: Callable[[], object]) -> None:

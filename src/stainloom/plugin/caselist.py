@@ -81,6 +81,15 @@ FILTERS: dict[str, Callable[[CaseState], bool]] = {
 """What the list may be narrowed to."""
 
 
+_SIGN = {verdict: sign for verdict, (sign, _) in SIGNS.items()}
+ABOUT_SIGNS = (
+    f"A sign a stain: {_SIGN['reference']} the reference, {_SIGN['good']} aligned, {_SIGN['check']} to be looked at, "
+    f"{_SIGN['failed']} failed, {_SIGN['not aligned']} not yet, {_SIGN['missing']} none. "
+    f"In the columns: {TICK} done, {CHECK} to be looked at, {OPEN} not yet."
+)
+"""What the signs in the list mean."""
+
+
 def chosen(cases: Sequence[CaseState], text: str, missing: str) -> tuple[CaseState, ...]:
     """Cases whose name or patient holds a text, and that lack what is asked for."""
     sought, test = text.strip().casefold(), FILTERS[missing]

@@ -8,7 +8,7 @@ from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QComboBox, QHBoxLayout, QLineEdit, QMenu, QPushButton, QVBoxLayout, QWidget
 
 from stainloom.jobs.survey import CaseState, StudyState
-from stainloom.plugin.caselist import FILTERS, CaseList, chosen
+from stainloom.plugin.caselist import ABOUT_SIGNS, FILTERS, CaseList, chosen
 from stainloom.plugin.messages import words
 from stainloom.plugin.workspace import Workspace
 
@@ -53,6 +53,9 @@ class ListPage(QWidget):
         rows.addWidget(self.changed)
         rows.addWidget(self.hint)
         rows.addWidget(self.list, 1)
+        self.signs = words(ABOUT_SIGNS)
+        self.signs.setStyleSheet("color: #9AA0A8")
+        rows.addWidget(self.signs)
         self.none = words("No case is like that.")
         rows.addWidget(self.none)
         rows.addLayout(self._make_steps())
@@ -126,6 +129,7 @@ class ListPage(QWidget):
         found = chosen(state.cases, self.text.text(), self.kind.currentText())
         self.list.show_cases(found, shown.name if shown is not None else None)
         self.hint.setVisible(not state.cases)
+        self.signs.setVisible(bool(found))
         self.none.setVisible(bool(state.cases) and not found)
         said = said_lost(state)
         self.lost.setText(said)

@@ -8,7 +8,7 @@ import napari
 from qtpy.QtCore import QEvent, QObject
 from qtpy.QtWidgets import QMessageBox
 
-from stainloom.plugin._napari import main_window
+from stainloom.plugin._napari import bare_tab_bars, main_window
 from stainloom.plugin.desk import Desk
 from stainloom.plugin.dock import Dock, frame_of
 from stainloom.plugin.docks import DOCKS
@@ -79,6 +79,7 @@ class Docks(QObject):
     def _open(self, name: str) -> None:
         beside = any(frame_of(dock) is not None for dock in self.docks.values())
         self.workspace.viewer.window.add_dock_widget(self.make(name), name=name, area="right", tabify=beside)
+        bare_tab_bars(self.workspace.viewer)
 
     def eventFilter(self, watched: QObject, event: QEvent) -> bool:
         """Ask once when the window closes while a job runs."""
