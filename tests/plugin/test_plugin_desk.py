@@ -189,8 +189,11 @@ def test_the_button_with_the_house_shows_the_whole_section_whatever_lies_elsewhe
     looking.magnify(40)
     looking.turn_to(30)
     button.click()
-    rows, cols = looking.size_um
-    assert tuple(viewer.scene.camera.center[-2:]) == pytest.approx((rows / 2, cols / 2))
+    height, width = looking.cell_px
+    (left, top), (right, bottom) = looking.field.px((0, 0)), looking.field.px(looking.size_um)
+    assert max(-left, right) <= width / 2
+    assert max(-top, bottom) <= height / 2
+    assert max((right - left) / width, (bottom - top) / height) > 0.7
     assert looking.turn_deg == 0
     docks.workspace.close_case()
     viewer.add_points([[0.0, 0.0], [10.0, 10.0]])
@@ -246,6 +249,21 @@ def test_escape_closes_the_list_of_keys_before_it_steps_back(docks, qtbot):
     assert (docks.desk.help.isVisible(), looking.mode) == (False, "checkerboard")
     qtbot.keyClick(canvas, Qt.Key.Key_Escape)
     assert looking.mode == "single"
+
+
+def test_the_legend_covers_nothing_of_a_case_that_is_opened_unless_somebody_looks_closer(docks, qtbot):
+    show_case(docks, small_case(maps=False))
+    looking, panel = docks.workspace.session.looking, legend_of(docks)
+    height, _ = looking.viewer.canvas.size
+    edge = looking.field.px((looking.size_um[0], 0))[1] + height / 2
+    assert panel.legend.swatches
+    assert edge <= panel.y() + 1
+    docks.desk.fold_legend()
+    assert looking.field.px((looking.size_um[0], 0))[1] + height / 2 > edge
+    looking.magnify(10)
+    near = looking.field
+    docks.desk.fold_legend()
+    assert looking.field == near
 
 
 # Overview

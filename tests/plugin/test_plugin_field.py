@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stainloom.plugin.field import Field, around, upright, zoom_of
+from stainloom.plugin.field import Field, around, clear_of_corner, upright, zoom_of
 
 far = st.floats(-1e4, 1e4)
 fields = st.builds(Field, st.tuples(far, far), st.floats(0.01, 10), st.floats(-179, 180))
@@ -52,3 +52,30 @@ def test_a_rectangle_fits_however_it_is_turned(turn, rows, cols):
 @pytest.mark.parametrize(("turn", "same"), [(0, 0), (180, 180), (-180, 180), (190, -170), (-350, 10), (720, 0)])
 def test_turns_are_said_between_half_turns(turn, same):
     assert upright(turn) == same
+
+
+CORNERS = st.tuples(st.floats(0, 300), st.floats(0, 400))
+
+
+@given(st.floats(10, 3000), st.floats(10, 3000), CORNERS)
+def test_the_whole_is_clear_of_the_corner_unless_it_would_be_much_smaller(rows, cols, corner):
+    field = clear_of_corner((0, 0, rows, cols), (600, 900), corner, margin=0.03)
+    (left, top), (right, bottom) = field.px((0, 0)), field.px((rows, cols))
+    assert min(left + 450, top + 300, 450 - right, 300 - bottom) >= -0.01
+    full = around((0, 0, rows, cols), 900, 600, 0.0, 0.03)
+    assert field.zoom >= 0.75 * full.zoom
+    clear = bottom <= 300.01 - corner[0] or left >= corner[1] - 450.01
+    assert clear or field == full
+
+
+def test_the_whole_stays_in_the_middle_where_nothing_covers_it():
+    wide, high = (0, 0, 100, 1000), (0, 0, 1000, 100)
+    for edges in (wide, high):
+        assert clear_of_corner(edges, (600, 900), (0, 0), 0.03) == around(edges, 900, 600, 0.0, 0.03)
+    # A corner that the picture leaves free anyway does not move it.
+    assert clear_of_corner(wide, (600, 900), (200, 300), 0.03) == around(wide, 900, 600, 0.0, 0.03)
+    assert clear_of_corner(high, (600, 900), (200, 300), 0.03) == around(high, 900, 600, 0.0, 0.03)
+    # A square one goes to the right, because there is room, and keeps its size.
+    square = clear_of_corner((0, 0, 1000, 1000), (600, 900), (200, 300), 0.03)
+    assert square.zoom == around((0, 0, 1000, 1000), 900, 600, 0.0, 0.03).zoom
+    assert square.px((0, 0))[0] == pytest.approx(300 - 450)

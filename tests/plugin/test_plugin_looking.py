@@ -336,7 +336,11 @@ def test_the_whole_section_stays_whole_in_a_window_of_another_size_until_somebod
     before = looking.field.zoom
     window.resize(window.width() + 300, window.height() + 250)
     qtbot.waitUntil(lambda: looking.field.zoom > 1.1 * before)
-    assert looking.field == looking.field_of((0.0, 0.0, *looking.size_um))
+    height, width = looking.cell_px
+    (left, top), (right, bottom) = looking.field.px((0, 0)), looking.field.px(looking.size_um)
+    assert max(-left, right) <= width / 2
+    assert max(-top, bottom) <= height / 2
+    assert looking.field == looking.whole
     looking.magnify(20)
     near = looking.field
     window.resize(window.width() - 300, window.height() - 250)

@@ -13,6 +13,9 @@ UM_PER_PX_AT_1X = 10.0
 
 Place = tuple[float, float]
 
+_SHRUNK_MOST = 0.75
+"""A picture smaller than this share of what it could be is no longer worth what is uncovered by it."""
+
 
 @dataclass(frozen=True)
 class Field:
@@ -89,6 +92,44 @@ def around(
     cos, sin = (abs(part) for part in _turn(turn_deg))
     zoom = min(width_px / (cols * cos + rows * sin), height_px / (cols * sin + rows * cos)) * (1 - 2 * margin)
     return Field(((top + bottom) / 2, (left + right) / 2), zoom, turn_deg)
+
+
+def clear_of_corner(
+    edges_um: tuple[float, float, float, float], canvas_px: Place, corner_px: Place, margin: float
+) -> Field:
+    """The upright field that holds a rectangle, above or beside what covers the lower left corner of the canvas.
+
+    Parameters
+    ----------
+    edges_um
+        Top, left, bottom, right.
+    canvas_px, corner_px
+        Height and width of the canvas, and of what is covered; zero where nothing is.
+    margin
+        Share of the free part that is left on each side.
+
+    Returns
+    -------
+    Field
+        As near the middle as it may be; below what covers it where it would be much smaller beside it.
+    """
+    height, width = canvas_px
+    covered_rows, covered_cols = corner_px
+    full = around(edges_um, width, height, 0.0, margin)
+    above = _moved(edges_um, around(edges_um, width, height - covered_rows, 0.0, margin), canvas_px, (covered_rows, 0))
+    beside = _moved(edges_um, around(edges_um, width - covered_cols, height, 0.0, margin), canvas_px, (0, covered_cols))
+    clear = max(above, beside, key=lambda field: (field.zoom, -math.dist(field.centre_um, full.centre_um)))
+    return clear if clear.zoom > _SHRUNK_MOST * full.zoom else full
+
+
+def _moved(edges_um: tuple[float, float, float, float], field: Field, canvas_px: Place, covered_px: Place) -> Field:
+    """The field moved up and right, until what covers the canvas from below and from the left covers no rectangle."""
+    sides = (edges_um[2] - edges_um[0], edges_um[3] - edges_um[1])
+    up, right = (
+        max(0.0, covered - (room - side * field.zoom) / 2) if covered else 0.0
+        for side, room, covered in zip(sides, canvas_px, covered_px, strict=True)
+    )
+    return replace(field, centre_um=field.um((-right, up)))
 
 
 def upright(turn_deg: float) -> float:

@@ -82,6 +82,13 @@ class LegendPanel(QWidget):
             self._cell = cell
             self._say_anew()
 
+    @property
+    def corner_px(self) -> tuple[float, float]:
+        """Height and width of the lower left corner of the canvas that it covers; zero where it stands elsewhere."""
+        if self.isHidden() or self._cell is not None:
+            return (0.0, 0.0)
+        return (self.parentWidget().height() - self.y(), self.geometry().right())
+
     def leave(self) -> None:
         """Take the panel off the canvas for good."""
         self.parentWidget().removeEventFilter(self)

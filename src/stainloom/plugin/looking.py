@@ -14,7 +14,7 @@ from stainloom.case.view import CaseView, StainView
 from stainloom.geometry import size_um
 from stainloom.plugin import layers as case_layers
 from stainloom.plugin._napari import mouse_px, one_redraw, turn_view
-from stainloom.plugin.field import Field, Place, around, zoom_of
+from stainloom.plugin.field import Field, Place, around, clear_of_corner, zoom_of
 from stainloom.plugin.flicker import Flicker
 from stainloom.plugin.glass import Glass, middle, on_glass, on_reference
 from stainloom.plugin.layers import CaseLayers
@@ -63,6 +63,8 @@ class Looking:
         Of the session.
     finish
         Puts the layers into the viewer that are still to come.
+    corner_px
+        Height and width of the lower left corner of the canvas that the legend covers.
 
     Attributes
     ----------
@@ -80,9 +82,10 @@ class Looking:
         layers: CaseLayers,
         renderer: Renderer,
         finish: Callable[[], None] = lambda: None,
+        corner_px: Callable[[], Place] = lambda: (0.0, 0.0),
     ) -> None:
         self.viewer, self.view, self.layers = viewer, view, layers
-        self._finish = finish
+        self._finish, self._corner_px = finish, corner_px
         self.reference = view.reference.name
         self.stain, self.overlay = self.reference, ""
         self.mode: Mode = SINGLE
@@ -401,8 +404,9 @@ class Looking:
         self.set_field(self.field.changed(zoom=zoom_of(magnification), about_px=mouse_px(self.viewer) or (0.0, 0.0)))
 
     def show_whole(self) -> None:
-        """The whole slide, as it lies."""
-        self.set_field(self.field_of((0.0, 0.0, *self.size_um), turn_deg=0.0))
+        """The whole slide, as it lies, clear of the legend where that costs little."""
+        corner = (0.0, 0.0) if self.mode == GRID else self._corner_px()
+        self.set_field(clear_of_corner((0.0, 0.0, *self.size_um), self.cell_px, corner, _MARGIN))
         self.whole = self.field
 
     def field_of(self, edges_um: tuple[float, float, float, float], turn_deg: float | None = None) -> Field:

@@ -106,7 +106,7 @@ class Session:
         self._stains_in_legend = True
         self._panel = LegendPanel(canvas_widget(viewer))
         self.bar = ScaleBar(viewer)
-        self.looking = Looking(viewer, view, layers, renderer, self._later.finish)
+        self.looking = Looking(viewer, view, layers, renderer, self._later.finish, lambda: self._panel.corner_px)
         self.looking.changed.connect(self._tell)
         self._whole = WholeInView(viewer, self.looking)
         viewer.title = title(view)
@@ -129,6 +129,7 @@ class Session:
         if view.maps is not None:
             self.take_maps(view.maps)
         self._tell()
+        self._whole.fit()
         main_window(viewer).destroyed.connect(self.close)
 
     @classmethod
@@ -269,7 +270,7 @@ class Session:
         if self.looking.on_glass:
             self.looking.show_scanned(False)
         rows, cols = self.looking.cell_px
-        hidden = self._panel.geometry().right() if beside_legend else 0
+        hidden = self._panel.corner_px[1] if beside_legend else 0
         field = around(edges_um, cols - hidden, rows, self.looking.turn_deg, margin)
         self.looking.set_field(replace(field, centre_um=field.um((-hidden / 2, 0))))
 
@@ -305,10 +306,12 @@ class Session:
         """Where a strip above the canvas says how far each stain is, the legend on the slide need not."""
         self._stains_in_legend = False
         self._tell()
+        self._whole.fit()
 
     def fold_legend(self, folded: bool, key: str) -> None:
         """Leave only the cautions of the legend on the slide, or show all of it."""
         self._panel.fold(folded, key)
+        self._whole.fit()
 
     def _tell_of_layer(self, *_: Any) -> None:
         # Where another stain is shown, two layers change, and then `looking` says so once.

@@ -13,7 +13,7 @@ _SAME = 1e-3
 
 
 class WholeInView:
-    """Shows the whole section anew when the canvas gets another size, where it was shown whole before.
+    """Shows the whole section anew when the room for it changes, where it was shown whole before.
 
     A window is often as large as it will be only a moment after its first picture.
 
@@ -26,13 +26,14 @@ class WholeInView:
     def __init__(self, viewer: napari.Viewer, looking: Looking) -> None:
         self._viewer, self._looking = viewer, looking
         self._whole = looking.field
-        viewer.canvas.events.size.connect(self._resized)
+        viewer.canvas.events.size.connect(self.fit)
 
     def leave(self) -> None:
         """Look at nothing any more."""
-        self._viewer.canvas.events.size.disconnect(self._resized)
+        self._viewer.canvas.events.size.disconnect(self.fit)
 
-    def _resized(self) -> None:
+    def fit(self) -> None:
+        """Show the whole section anew, unless somebody looks closer."""
         if _same(self._looking.field, self._looking.whole or self._whole):
             self._looking.show_whole()
 
